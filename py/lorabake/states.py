@@ -1,0 +1,120 @@
+"""Training states: everything a run needs to go on in the same weights, written aside, checksummed, then renamed.
+
+A state is a folder `state/<step>` with the LoRA in fp32, the optimizer's tensors and `state.json` (progress and the checksums of the
+other files). The two newest whole ones are kept; a damaged one is passed over. Not here: when a state is due (bake.py).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class State:
+    """`progress`: JSON-able counters; `tensors`: the LoRA in fp32 by full key; `optimizer`: its state_dict()."""
+
+    progress: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Ask the system to put the file on the disk before the rename makes it count."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def save(folder: Path, state: State) -> Path:
+    """Write `<folder>/<step>`; older states beyond the two newest go afterwards, never before."""
+    step = int(state.progress["step"])
+    final, aside = folder / f"{step:08d}", folder / f"_tmp-{os.getpid()}-{step:08d}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.tensors.items()}, aside / "lora.safetensors")
+    torch.save(state.optimizer, aside / "optimizer.pt")
+    files = {}
+    for name in ("lora.safetensors", "optimizer.pt"):
+        flush(aside / name)
+        files[name] = checksum(aside / name)
+    (aside / "state.json").write_text(json.dumps({"progress": state.progress, "files": files}, indent=1), encoding="utf-8")
+    flush(aside / "state.json")
+    if final.exists():
+        # A state of the same step: made by this run before it was interrupted. The new one is whole; swap by way of a name that is never read.
+        old = folder / f"_old-{os.getpid()}-{step:08d}"
+        final.rename(old)
+        aside.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        aside.rename(final)
+    sweep(folder)
+    return final
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps of the states that stand under a final name, newest first; they may still be damaged."""
+    if not folder.is_dir():
+        return []
+    return sorted((int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit()), reverse=True)
+
+
+def sweep(folder: Path) -> None:
+    """Drop states beyond the two newest and what a kill left half made."""
+    for step in steps(folder)[KEPT:]:
+        shutil.rmtree(folder / f"{step:08d}", ignore_errors=True)
+    for leftover in folder.iterdir():
+        if leftover.name.startswith(("_tmp-", "_old-")):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def load(folder: Path) -> State:
+    """Read one state folder; ValueError when it is not whole."""
+    try:
+        record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        for name, expected in record["files"].items():
+            if checksum(folder / name) != expected:
+                raise ValueError(f"{name} does not match its checksum")
+        tensors = load_file(folder / "lora.safetensors")
+        optimizer = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+        return State(record["progress"], tensors, optimizer)
+    except (OSError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def newest(folder: Path, complain: Callable[[str], None]) -> State | None:
+    """The newest whole state, or None. Each damaged one is reported through `complain` and passed over."""
+    for step in steps(folder):
+        try:
+            return load(folder / f"{step:08d}")
+        except ValueError as error:
+            complain(f"the state of step {step} is damaged ({error}); going back to the one before")
+    return None
+
+
+def to_device(optimizer_state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of an optimizer's state_dict with its tensors on the CPU, so that any machine can read it."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.detach().cpu().clone()
+        if isinstance(value, Mapping):
+            return {k: move(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [move(v) for v in value]
+        return value
+
+    return {key: move(value) for key, value in optimizer_state.items()}
