@@ -1,0 +1,211 @@
+"""What a PyTorch file (.ckpt, .pt, .bin) says it holds, read without torch and without running anything in it.
+
+A pickle is a little program that names functions to call. Here every name becomes an inert stand-in that only takes notes, so
+the shapes of the tensors and the list of the named functions come out, and nothing else can happen. Not a loader: the tensors
+themselves are read by weights.py through torch's weights-only loader.
+"""
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lorabake.errors import UserError
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of files written by torch before 1.6
+MAX_PICKLE_BYTES = 64 * 2**20  # a full SD checkpoint with optimizer states needs about 1 MB
+_ENCRYPTED = 0x1
+
+# What torch's weights-only loader rebuilds by itself.
+PLAIN = frozenset(
+    {"collections.OrderedDict", "collections.Counter", "torch.Size", "torch.device", "torch.Tensor", "torch.nn.parameter.Parameter"}
+    | {f"torch._utils._rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state")}
+    | {f"torch.{name}Storage" for name in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")}
+    | {"torch.storage.TypedStorage", "torch.storage.UntypedStorage"}
+    | {f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")}
+)
+# Bookkeeping of the training programs that old checkpoints carry beside the weights. weights.py maps each to an inert stand-in.
+BOOKKEEPING = frozenset(
+    {
+        "pytorch_lightning.callbacks.ModelCheckpoint",
+        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+        "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+        "pytorch_lightning.callbacks.lr_monitor.LearningRateMonitor",
+        "pytorch_lightning.callbacks.timer.Timer",
+        "pytorch_lightning.utilities.parsing.AttributeDict",
+        "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
+        "lightning.pytorch.callbacks.early_stopping.EarlyStopping",
+        "lightning_fabric.utilities.data.AttributeDict",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.core.multiarray._reconstruct",
+        "numpy.ndarray",
+        "numpy.dtype",
+        "_codecs.encode",
+    }
+)
+# Everything that the pure-Python unpickler raises on bytes that are no pickle.
+MALFORMED = (
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """`shapes` by tensor name, `names` of all that the pickle wants to call or refer to, as `module.name`."""
+
+    shapes: dict[str, tuple[int, ...]]
+    names: tuple[str, ...]
+
+    def unknown(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in PLAIN and name not in BOOKKEEPING)
+
+
+class _Shape(tuple):
+    """The size of a tensor, so that it is told from an ordinary tuple."""
+
+
+class Inert(dict):
+    """Stands for any object: takes whatever the pickle puts into it, and does nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def extend(self, values: Any) -> None:
+        pass
+
+
+# The pure-Python unpickler, because the C one reserves memory for any memo index that the file names (one opcode can ask for
+# 64 GB); `_Unpickler` has been part of CPython's pickle.py since 3.1.
+class _Reader(pickle._Unpickler):
+    """Reads a pickle with every global replaced by a stand-in; `names` collects them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.names: dict[str, None] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.names[f"{module}.{name}"] = None
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
+            return lambda storage, offset, size, *rest: _Shape(int(n) for n in size)
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return lambda data, *rest: data
+        return type("Stub", (Inert,), {})
+
+    def persistent_load(self, pid: Any) -> Any:
+        return None
+
+
+def is_torch_file(head: bytes) -> bool:
+    """By the first bytes: a zip archive (torch 1.6 on) or a pickle of protocol 2 and up."""
+    return head.startswith(b"PK\x03\x04") or (len(head) >= 2 and head[0] == 0x80 and head[1] <= 5)
+
+
+def outline(path: Path) -> Outline:
+    """Names and shapes of a .ckpt, .pt or .bin. Raises UserError for what is no PyTorch file."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        data, legacy = (_pickle_of_zip(path), False) if head.startswith(b"PK") else (file.read(MAX_PICKLE_BYTES), True)
+    try:
+        value, names = _read(io.BytesIO(data), legacy=legacy)
+    except MALFORMED as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}"[:120]) from error
+    return Outline(dict(_tensors(value)), names)
+
+
+def _read(file: BinaryIO, *, legacy: bool) -> tuple[Any, tuple[str, ...]]:
+    if legacy:
+        head = _Reader(file)
+        if head.load() != LEGACY_MAGIC:
+            raise pickle.UnpicklingError("a Python pickle, but not one that PyTorch wrote")
+        _Reader(file).load()  # protocol version
+        _Reader(file).load()  # byte order and type sizes of the writer
+    reader = _Reader(file)
+    return reader.load(), tuple(reader.names)
+
+
+def _tensors(value: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Tensors of the state dict; of any other mapping the tensors one level down too (embeddings keep theirs there)."""
+    if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
+        value = value["state_dict"]
+    if not isinstance(value, dict):
+        return
+    for name, entry in value.items():
+        if isinstance(entry, _Shape):
+            yield str(name), tuple(entry)
+        elif isinstance(entry, dict):
+            yield from ((f"{name}.{inner}", tuple(shape)) for inner, shape in entry.items() if isinstance(shape, _Shape))
+
+
+def _pickle_of_zip(path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            if any(info.flag_bits & _ENCRYPTED for info in infos):
+                raise UserError(
+                    "this archive is protected by a password",
+                    where=str(path),
+                    todo="unpack it with its password first, then give the model file that was inside",
+                )
+            found = [info for info in infos if info.filename.rpartition("/")[2] == "data.pkl"]
+            if len(found) != 1:
+                inside = ", ".join(info.filename for info in infos[:4])
+                raise UserError(
+                    f"this is a zip archive, not a model (it holds {inside or 'nothing'})",
+                    where=str(path),
+                    todo="unpack it and give the model file that was inside",
+                )
+            if found[0].file_size > MAX_PICKLE_BYTES:
+                raise _damaged(path, f"its index claims {found[0].file_size} bytes")
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, struct.error) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"this PyTorch file cannot be read ({reason})",
+        where=str(path),
+        allowed="a whole .safetensors or .ckpt; a download that stopped early is the usual cause",
+        todo="download it again, the .safetensors if there is one",
+    )
+
+
+def refuse_unknown(path: Path, names: tuple[str, ...]) -> UserError:
+    """The error for a pickle that refers to something outside the short list; unknown is all that can be said about it."""
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return UserError(
+        f"this file asks Python to use {shown}, which is not on lorabake's short list of known parts of checkpoints",
+        where=str(path),
+        allowed="it may be harmless or not, lorabake does not know it, and nothing in the file was run",
+        todo="look for a .safetensors of the same model: that format cannot carry code",
+    )
