@@ -194,7 +194,7 @@ def encode_image(models: Models, pixels_bchw: torch.Tensor, generator: torch.Gen
 
 @torch.no_grad()
 def decode(models: Models, latents_bchw: torch.Tensor) -> torch.Tensor:
-    """Pixels in about [-1, 1], (b, 3, 8h, 8w) float32, from latents already divided by the scaling factor; one at a time, to spare memory."""
+    """Pixels in about [-1, 1], (b, 3, 8h, 8w) float32, from latents already divided by the scaling factor; one by one, to spare memory."""
     weight = models.vae.post_quant_conv.weight
     latents_bchw = latents_bchw.to(weight.device, weight.dtype)
     return torch.cat([models.vae.decode(one).sample.float() for one in latents_bchw.split(1)])

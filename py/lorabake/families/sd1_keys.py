@@ -45,7 +45,7 @@ def _resnet(rest: str) -> str:
 
 
 def unet_name(original: str, num_layers: int) -> str:
-    """Diffusers name of a U-Net tensor (without `model.diffusion_model.`); `num_layers` resnets per down block. KeyError if there is none."""
+    """Diffusers name of a U-Net tensor (without `model.diffusion_model.`); `num_layers` resnets per down block. Or KeyError."""
     head, _, leaf = original.rpartition(".")
     if head in _UNET_ENDS:
         return f"{_UNET_ENDS[head]}.{leaf}"
@@ -66,7 +66,7 @@ def unet_name(original: str, num_layers: int) -> str:
 
 
 def vae_name(original: str, num_blocks: int) -> str:
-    """Diffusers name of an autoencoder tensor (without `first_stage_model.`); the original counts up blocks from the output. KeyError too."""
+    """Diffusers name of an autoencoder tensor (without `first_stage_model.`), whose original counts up blocks backwards. Or KeyError."""
     if original.startswith(("quant_conv.", "post_quant_conv.")):
         return original
     side, _, rest = original.partition(".")
