@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 Raw: TypeAlias = "str | list[Raw] | dict[str, Raw] | None"
 
+ANY_TEXT = {"type": ["string", "number", "boolean"]}  # editors see 0777 as a number; we take it as text
 TRUE = ("true", "yes", "on")
 FALSE = ("false", "no", "off")
 
@@ -37,6 +38,7 @@ class Kind:
     schema: Mapping[str, Any] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
     is_path: bool = False
+    is_text: bool = False
 
 
 def shown(value: Raw) -> str:
@@ -61,7 +63,8 @@ def plain(number: float) -> str:
 def text_of(value: Raw, noun: str) -> str:
     """The text of a single value. Raises Wrong for a list or a group."""
     if not isinstance(value, str):
-        raise Wrong(f"{shown(value)} is not {noun}")
+        colon = isinstance(value, dict) and noun in ("a prompt", "text", "a name")
+        raise Wrong(f"{shown(value)} is not {noun}", "quotes around it, if the colon belongs to the text" if colon else "")
     return value.strip()
 
 
@@ -79,8 +82,12 @@ def _float(value: Raw, noun: str) -> float:
 
 
 def _in_range(number: float, low: float, high: float, value: Raw) -> None:
-    if not low <= number <= high:
-        raise Wrong(f"{shown(value)} is {'under' if number < low else 'over'} the range")
+    if low <= number <= high:
+        return
+    # 8e5 for 8e-5 is the slip that everybody makes with rates.
+    forgotten = re.sub(r"(?i)e\+?(?=\d)", "e-", str(value).strip())
+    todo = f"did you mean {forgotten}?" if forgotten != str(value).strip() and low <= float(forgotten) <= high else ""
+    raise Wrong(f"{shown(value)} is too {'small' if number < low else 'large'}", todo)
 
 
 def whole(low: int, high: int, *, note: str = "", step: int = 1) -> Kind:
@@ -89,11 +96,9 @@ def whole(low: int, high: int, *, note: str = "", step: int = 1) -> Kind:
 
     def parse(value: Raw) -> int:
         text = text_of(value, "a whole number")
-        number: float
-        try:
-            number = int(text)
-        except ValueError:
-            number = _float(value, "a whole number")
+        if re.fullmatch(r"\d+ *[x,] *\d+", text, re.IGNORECASE):
+            raise Wrong(f"{shown(value)} is not a whole number", "one number")
+        number = int(text) if re.fullmatch(r"[-+]?\d{1,20}", text) else _float(value, "a whole number")
         if number != int(number):
             raise Wrong(f"{shown(value)} is not a whole number")
         _in_range(number, low, high, value)
@@ -115,7 +120,7 @@ def number(low: float, high: float, *, over: bool = False, note: str = "") -> Ki
         found = _float(value, "a number")
         _in_range(found, low, high, value)
         if over and found <= low:
-            raise Wrong(f"{shown(value)} is under the range")
+            raise Wrong(f"{shown(value)} is too small")
         return found
 
     def fits(value: Any) -> bool:
@@ -178,7 +183,7 @@ def text(allowed: str = "text") -> Kind:
             return ", ".join(str(entry).strip() for entry in value)
         return text_of(value, "text")
 
-    return Kind(allowed, parse, lambda value: isinstance(value, str), {"type": ["string", "number", "boolean"]})
+    return Kind(allowed, parse, lambda value: isinstance(value, str), ANY_TEXT, is_text=True)
 
 
 def pattern(regex: str, allowed: str, *, lower: bool = True, check: Callable[[str], str | None] | None = None) -> Kind:
@@ -203,14 +208,8 @@ def path(allowed: str, *, words: tuple[str, ...] = ()) -> Kind:
         typed = text_of(value, "a path")
         if not typed:
             raise Wrong("the path is empty")
-        broken = next((c for c in typed if ord(c) < 32), None)
-        if broken:
-            raise Wrong(
-                f"{shown(value)} holds a control character, because a backslash in double quotes means something else in YAML", IN_QUOTES
-            )
+        if any(ord(c) < 32 for c in typed):
+            raise Wrong(f"{shown(value)} holds a line break or another control character")
         return typed
 
-    return Kind(allowed, parse, lambda value: isinstance(value, str), {"type": "string"}, choices=words, is_path=True)
-
-
-IN_QUOTES = "leave the quotes away, or use single quotes: 'D:\\new'"
+    return Kind(allowed, parse, lambda value: isinstance(value, str), {"type": "string"}, choices=words, is_path=True, is_text=True)

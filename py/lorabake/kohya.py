@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lorabake.settings import keys
 
-# Beside the names that stand with each key in settings.py: our key, or a sentence where there is nothing to set.
+# Beside the names that stand with each key in settings.py.
 OTHER_NAMES: Mapping[str, str] = {
     "adaptive_noise_scale": "train.noise_offset",
     "alpha_mask": "data.mask",
@@ -17,7 +17,6 @@ OTHER_NAMES: Mapping[str, str] = {
     "batch": "train.batch_size",
     "block_dims": "network.blocks",
     "bucket_no_upscale": "data.upscale_small: false",
-    "bucket_reso_steps": "buckets are always 64 px apart, 8 px for the pocket model: there is nothing to set",
     "caption_dropout_every_n_epochs": "data.caption_dropout_every",
     "caption_dropout_rate": "data.caption_dropout",
     "caption_prefix": "data.prefix",
@@ -45,7 +44,6 @@ OTHER_NAMES: Mapping[str, str] = {
     "huber_schedule": "train.loss",
     "image_dir": "images",
     "in_json": "images",
-    "initial_epoch": "a run that was interrupted goes on by itself: there is nothing to set",
     "learning_rate": "train.unet_lr and train.text_encoder_lr",
     "logging_dir": "log.tensorboard",
     "log_with": "log.tensorboard",
@@ -58,10 +56,8 @@ OTHER_NAMES: Mapping[str, str] = {
     "lr_warmup": "train.warmup",
     "masked_loss": "data.mask",
     "max_bucket_resolution": "data.max_bucket",
-    "max_data_loader_n_workers": "pictures are cached: there is nothing to set",
     "max_timestep": "train.timesteps",
     "max_train_epoches": "train.epochs",
-    "mem_eff_attn": "fast attention is always on: there is nothing to set",
     "metadata_description": "save.comment",
     "metadata_title": "name",
     "mid_lr_weight": "network.blocks",
@@ -75,34 +71,41 @@ OTHER_NAMES: Mapping[str, str] = {
     "network_dropout": "network.dropout",
     "network_rank": "network.rank",
     "network_weights": "network.continue_from",
-    "no_half_vae": "the VAE's precision is chosen by itself: there is nothing to set",
     "num_epochs": "train.epochs",
     "num_repeats": "data.repeats",
-    "persistent_data_loader_workers": "pictures are cached: there is nothing to set",
     "pretrained_model": "base_model",
     "random_crop": "data.random_crop",
-    "resume": "a run that was interrupted goes on by itself: there is nothing to set",
     "sample_at_first": "samples.at_start",
     "save_last_n_steps": "save.keep_last",
-    "save_model_as": "files are always .safetensors: there is nothing to set",
     "save_state_on_train_end": "save.state_minutes",
-    "scale_weight_norms": "not there yet, under any name",
-    "sdpa": "fast attention is always on: there is nothing to set",
     "shuffle_captions": "data.shuffle",
     "te_lr": "train.text_encoder_lr",
     "token_warmup_min": "data.token_warmup",
     "token_warmup_step": "data.token_warmup",
-    "tokenizer_cache_dir": "the tokenizer ships with lorabake: there is nothing to set",
     "up_lr_weight": "network.blocks",
     "use_8bit_adam": "train.optimizer: AdamW8bit",
     "use_lion_optimizer": "train.optimizer: Lion",
-    "v2": "the family is recognised from the file: there is nothing to set",
     "v_parameterization": "model.prediction",
     "vae": "model.vae",
-    "vae_batch_size": "pictures are cached: there is nothing to set",
     "validation_seed": "train.seed",
     "weighted_captions": "data.weighted",
-    "xformers": "fast attention is always on: there is nothing to set",
+}
+
+# Nothing to set here, and why.
+NOTHING_TO_SET: Mapping[str, str] = {
+    "bucket_reso_steps": "buckets are always 64 px apart, 8 px for the pocket model",
+    "initial_epoch": "a run that was interrupted goes on by itself",
+    "max_data_loader_n_workers": "pictures are cached",
+    "mem_eff_attn": "fast attention is always on",
+    "no_half_vae": "the VAE's precision is chosen by itself",
+    "persistent_data_loader_workers": "pictures are cached",
+    "resume": "a run that was interrupted goes on by itself",
+    "save_model_as": "files are always .safetensors",
+    "sdpa": "fast attention is always on",
+    "tokenizer_cache_dir": "the tokenizer ships with lorabake",
+    "v2": "the family is recognised from the file",
+    "vae_batch_size": "pictures are cached",
+    "xformers": "fast attention is always on",
 }
 
 

@@ -4,6 +4,7 @@ Not here: what a single value may be (kinds.py, settings.py), rules between keys
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -13,10 +14,11 @@ import yaml
 
 from lorabake import yaml_nodes
 from lorabake.errors import UserError
+from lorabake.families import POCKET
 from lorabake.kinds import Raw, Wrong, shown
 from lorabake.profile_checks import Finding, Values, impossible, without_effect
 from lorabake.profile_names import advice
-from lorabake.settings import BLOCKS, POCKET, Key, Profile, keys
+from lorabake.settings import BLOCKS, Key, Profile, keys
 from lorabake.settings_later import NOT_YET_VALUES, topic_of
 
 LATER = "leave it out; a later version of lorabake will have it"
@@ -76,11 +78,13 @@ class _Reading:
     """What is known of a profile while it is read. `values` has the typed keys that were understood."""
 
     known: Mapping[str, Key]
+    file: str
     folder: Path
     mistakes: list[Mistake] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)  # keys that a mistake has already named: not "missing" on top
+    cut: list[tuple[int, str]] = field(default_factory=list)  # lines where a comment may have been meant as text
     where: str = ""
 
     def mistake(self, line: int | None, what: str, *, allowed: str = "", todo: str = "") -> None:
@@ -91,7 +95,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     """Read a profile with `key=value` overrides. Raises ProfileErrors with all mistakes, UserError for a file that cannot be read."""
     path = Path(path)
     text = yaml_nodes.read_text(path)
-    reading = _Reading({key.dotted: key for key in keys()}, path.absolute().parent)
+    reading = _Reading({key.dotted: key for key in keys()}, path.name, path.absolute().parent)
     root, syntax = yaml_nodes.compose(text)
     reading.mistakes += [Mistake(found.what, found.line, todo=found.todo) for found in syntax]
     if root is None:
@@ -103,12 +107,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     for override in overrides:
         _override(reading, override)
     _missing(reading)
-    values = Values(reading.values, {dotted: key.default for dotted, key in reading.known.items()})
+    defaults = {dotted: key.default for dotted, key in reading.known.items()}
+    values = Values(reading.values, defaults, frozenset(reading.answered - reading.values.keys()))
     reading.mistakes += [_placed(reading, finding) for finding in impossible(values)]
     if reading.mistakes:
         raise ProfileErrors(path, reading.mistakes)
-    warnings = tuple(f"{path.name}:{reading.lines[f.key]}: {f.what}" if f.key in reading.lines else f.what for f in without_effect(values))
-    return Loaded(_profile(reading.values), frozenset(reading.values), path, text, warnings, reading.lines)
+    return Loaded(_profile(reading.values), frozenset(reading.values), path, text, _warnings(reading, values), reading.lines)
+
+
+def _warnings(reading: _Reading, values: Values) -> tuple[str, ...]:
+    found = [(reading.lines.get(finding.key, 0), finding.what) for finding in without_effect(values)]
+    return tuple(f"{reading.file}:{line}: {what}" if line else what for line, what in sorted(found + reading.cut))
 
 
 def _profile(values: Mapping[str, Any]) -> Profile:
@@ -177,19 +186,32 @@ def _read_entry(reading: _Reading, dotted: str, entry: yaml_nodes.Entry) -> None
         reading.mistake(entry.line, f"{dotted}: {wrong.what}", todo=wrong.todo)
         reading.answered.add(dotted)
         return
-    if dotted == "data.background" and value is None and "#" in _line_of(entry.node):
-        reading.mistake(entry.line, "data.background has no value: a # begins a comment", todo=f'data.background: "{_comment(entry.node)}"')
-        return
-    _take(reading, dotted, value, entry.line)
+    if not _hidden(reading, dotted, entry):
+        _take(reading, dotted, value, entry.line)
 
 
-def _line_of(node: yaml.Node) -> str:
-    lines = str(node.start_mark.buffer or "").split("\n") if node.start_mark.buffer else [""]
-    return lines[node.start_mark.line] if node.start_mark.line < len(lines) else ""
-
-
-def _comment(node: yaml.Node) -> str:
-    return "#" + _line_of(node).partition("#")[2].split()[0] if _line_of(node).partition("#")[2].split() else "#ffffff"
+def _hidden(reading: _Reading, dotted: str, entry: yaml_nodes.Entry) -> bool:
+    """Whether YAML hides a part of the value: after a #, or behind a backslash in double quotes."""
+    key = reading.known.get(dotted)
+    if key is None or not isinstance(entry.node, yaml.ScalarNode):
+        return False
+    source = yaml_nodes.source(entry.node)
+    if key.kind.is_path and source.startswith('"') and "\\" in source.replace("\\\\", ""):
+        what, todo = yaml_nodes.backslashes(source)
+        reading.mistake(entry.line, f"{dotted}: {what}", todo=f"{todo}")
+        reading.answered.add(dotted)
+        return True
+    if entry.node.style is not None or not (cut := re.match(r"\s*(#\S+)", yaml_nodes.rest_of_line(entry.node))):
+        return False
+    if dotted == "data.background" and not source:
+        reading.mistake(entry.line, f"{dotted} has no value: {cut[1]} without quotes is a comment", todo=f'{dotted}: "{cut[1]}"')
+        reading.answered.add(dotted)
+        return True
+    if key.kind.is_text and source:
+        reading.cut.append(
+            (entry.line, f"{dotted} is {source}; the rest of its line, from {cut[1]} on, is a comment (quotes would make it a part)")
+        )
+    return False
 
 
 def _take(reading: _Reading, dotted: str, value: Raw, line: int | None) -> None:
@@ -204,6 +226,8 @@ def _take(reading: _Reading, dotted: str, value: Raw, line: int | None) -> None:
     if topic := _not_yet(dotted, value):
         reading.mistake(line, f"{dotted}: {shown(value)} - not yet: {topic}", allowed=key.kind.allowed)
         return
+    if value == "" and key.nullable:
+        value = None
     if value is None and not key.nullable and key.default != "":
         reading.mistake(line, f"{dotted} has no value", allowed=key.kind.allowed)
     elif (value is None and key.nullable) or (value == "auto" and key.auto):
@@ -245,7 +269,14 @@ def _override(reading: _Reading, override: str) -> None:
                 reading.lines.pop(gone, None)
                 reading.values.pop(gone, None)
         try:
-            _take(reading, dotted, _override_value(text), None)
+            value = _override_value(text)
+            group = (
+                {f"{dotted}.{name}": entry for name, entry in value.items()}
+                if dotted in BLOCKS and isinstance(value, dict)
+                else {dotted: value}
+            )
+            for key, entry in group.items():
+                _take(reading, key, entry, None)
         except Wrong as wrong:
             reading.mistake(None, f"{dotted}: {wrong.what}", todo=wrong.todo)
     reading.where = ""
@@ -270,5 +301,5 @@ def _quiet(node: yaml.Node) -> Raw:
 def absolute(typed: str, folder: Path) -> str:
     """A typed path counted from `folder`; `~` is the home folder; the word pocket and full paths of Windows stay as they are."""
     if typed == POCKET or PureWindowsPath(typed).is_absolute():
-        return typed
+        return typed if typed == POCKET else str(PureWindowsPath(typed))
     return os.path.abspath(folder / os.path.expanduser(typed))  # noqa: PTH100, PTH111  (Path.resolve would follow links; expanduser may not raise)

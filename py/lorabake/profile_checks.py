@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lorabake.families import POCKET
 from lorabake.kinds import plain
 from lorabake.networks import NETWORKS
-from lorabake.settings import POCKET
 
 BUCKET_STEP_PX = 64
 SMALL_PX = 256
+SMALL_STEP_PX = 8
 CONV_RANK_MOST = 32
 
 
@@ -26,14 +27,24 @@ class Finding:
     todo: str = ""
 
 
+class Unclear(Exception):
+    """A check asked for a value that was typed but not understood: the check has nothing to say."""
+
+
 @dataclass(frozen=True)
 class Values:
-    """What a profile says: `typed` the values that were typed and understood (None: auto or null), `defaults` the rest."""
+    """What a profile says: `typed` the values that were typed and understood (None: auto or null), `defaults` the rest.
+
+    `broken`: keys that were typed and not understood; asking for one raises Unclear.
+    """
 
     typed: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    broken: frozenset[str] = frozenset()
 
     def __getitem__(self, key: str) -> Any:
+        if key in self.broken:
+            raise Unclear(key)
         return self.typed.get(key, self.defaults.get(key))
 
     def set(self, key: str) -> bool:
@@ -48,78 +59,134 @@ class Values:
 
 def impossible(v: Values) -> Iterator[Finding]:
     """Combinations that cannot be; one Finding each."""
-    if v.set("train.epochs") and v.set("train.steps"):
-        yield Finding(
-            "train.steps", "train.epochs and train.steps are both typed, but each decides the other", todo="leave one of the two out"
-        )
-    yield from _network(v)
-    yield from _rates(v)
-    yield from _sizes(v)
-    if v.set("images") and v["images"] == v["output"]:
-        yield Finding(
-            "output", "output is the folder of the pictures: previews written there would become training pictures", todo="another folder"
-        )
-    if v["train.processes"] > 1:
-        yield Finding("train.processes", "not yet: several cards at once", todo="leave it out")
+    for check in CHECKS:
+        try:
+            found = check(v)
+        except Unclear:
+            continue
+        if found:
+            yield found
 
 
-def _network(v: Values) -> Iterator[Finding]:
-    kind = NETWORKS.get(v["network.type"])
-    if kind is None:
-        return
-    with_conv = [name for name, row in NETWORKS.items() if row.has_conv]
-    rank, why = v["network.rank"] or kind.default_rank, "" if v.set("network.rank") else f", its default for {kind.name}"
-    yield from _at_most(v, "network.alpha", "network.rank", rank, why)
-    conv_typed = [key for key in ("network.conv_rank", "network.conv_alpha") if v.set(key)]
-    if conv_typed and not kind.has_conv:
-        what = f"network.type {kind.name} has no convolutions, so {v.line(conv_typed[0])} cannot be"
-        yield Finding(conv_typed[0], what, todo=f"network.type: {with_conv[0]}, or leave {' and '.join(conv_typed)} out")
-    elif kind.has_conv:
-        conv_rank = v["network.conv_rank"] or min(rank, CONV_RANK_MOST)
-        yield from _at_most(
-            v, "network.conv_alpha", "network.conv_rank", conv_rank, "" if v.set("network.conv_rank") else ", its default here"
-        )
+def _both_lengths(v: Values) -> Finding | None:
+    if not (v.set("train.epochs") and v.set("train.steps")):
+        return None
+    what = "train.epochs and train.steps are both typed, but each decides the other"
+    return Finding("train.steps", what, todo="leave one of the two out")
 
 
-def _at_most(v: Values, key: str, limit_key: str, limit: int, why: str) -> Iterator[Finding]:
-    if v.set(key) and v[key] > limit:
-        todo = f"{key}: {limit}, or a larger {limit_key}"
-        yield Finding(key, f"{v.line(key)} is over {limit_key}, which is {limit}{why}", todo=todo)
+def _same_folder(v: Values) -> Finding | None:
+    if not v.set("images") or v["images"] != v["output"]:
+        return None
+    what = "output is the folder of the pictures: previews written there would become training pictures"
+    return Finding("output", what, todo="another folder")
 
 
-def _rates(v: Values) -> Iterator[Finding]:
-    if v["train.scheduler"] == "constant" and v["train.warmup"] not in (0, "0%"):
-        key = "train.warmup" if v.set("train.warmup") else "train.scheduler"
-        yield Finding(
-            key,
-            f"train.scheduler: constant has no warmup, but {v.line('train.warmup')} is typed",
-            todo="train.scheduler: constant_with_warmup",
-        )
+def _processes(v: Values) -> Finding | None:
+    return (
+        Finding("train.processes", "train.processes - not yet: several cards at once", todo="leave it out")
+        if v["train.processes"] > 1
+        else None
+    )
+
+
+def _rank(v: Values) -> tuple[int, str]:
+    """The rank, and why where it was not typed."""
+    kind = NETWORKS[v["network.type"]]
+    return (v["network.rank"], "") if v["network.rank"] else (kind.default_rank, f", the default of {kind.name}")
+
+
+def _alpha(v: Values) -> Finding | None:
+    rank, why = _rank(v)
+    return _at_most(v, "network.alpha", "network.rank", rank, why)
+
+
+def _conv_alpha(v: Values) -> Finding | None:
+    if not NETWORKS[v["network.type"]].has_conv:
+        return None
+    conv_rank = v["network.conv_rank"] or min(_rank(v)[0], CONV_RANK_MOST)
+    return _at_most(v, "network.conv_alpha", "network.conv_rank", conv_rank, "" if v.set("network.conv_rank") else ", its default here")
+
+
+def _at_most(v: Values, key: str, limit_key: str, limit: int, why: str) -> Finding | None:
+    if not v.set(key) or v[key] <= limit:
+        return None
+    return Finding(key, f"{v.line(key)} is over {limit_key}, which is {limit}{why}", todo=f"{key}: {limit}, or a larger {limit_key}")
+
+
+def _conv(v: Values) -> Finding | None:
+    kind = NETWORKS[v["network.type"]]
+    typed = [key for key in ("network.conv_rank", "network.conv_alpha") if v.set(key)]
+    if not typed or kind.has_conv:
+        return None
+    with_conv = " or ".join(name for name, row in NETWORKS.items() if row.has_conv)
+    what = f"network.type: {kind.name} does not train convolutions, so that {v.line(typed[0])} cannot be"
+    return Finding(typed[0], what, todo=f"network.type: {with_conv}; or leave {' and '.join(typed)} out")
+
+
+def _constant(v: Values) -> Finding | None:
+    if v["train.scheduler"] != "constant" or v["train.warmup"] in (0, "0%"):
+        return None
+    return Finding(
+        "train.warmup",
+        f"train.scheduler: constant has no warmup, but {v.line('train.warmup')} is typed",
+        todo="train.scheduler: constant_with_warmup",
+    )
+
+
+def _nothing_trained(v: Values) -> Finding | None:
     target = v["network.target"]
     used = [f"train.{part}_lr" for part in ("unet", "text_encoder") if target in ("both", part)]
-    if all(v[key] == 0 for key in used):
-        what = f"with network.target: {target} and {' and '.join(v.line(key) for key in used)} nothing would be trained"
-        yield Finding(next((key for key in used if v.set(key)), "network.target"), what)
+    if any(v[key] for key in used):
+        return None
+    key = next((key for key in used if v.set(key)), "network.target")
+    return Finding(key, f"with network.target: {target} and {' and '.join(map(v.line, used))} nothing would be trained")
 
 
-def _sizes(v: Values) -> Iterator[Finding]:
-    low, high, resolution = v["data.min_bucket"], v["data.max_bucket"], v["data.resolution"]
-    small = resolution < SMALL_PX if resolution else v["base_model"] == POCKET
-    for key, side in (("data.min_bucket", low), ("data.max_bucket", high)):
-        if side and side % BUCKET_STEP_PX and not small:
-            nearest = max(1, round(side / BUCKET_STEP_PX)) * BUCKET_STEP_PX
-            allowed = f"multiples of {BUCKET_STEP_PX} (of 8 where data.resolution is under {SMALL_PX})"
-            yield Finding(key, f"{v.line(key)} is not a multiple of {BUCKET_STEP_PX}", allowed, f"{key}: {nearest}")
+def _step(key: str) -> Callable[[Values], Finding | None]:
+    """A bucket side is a multiple of the step that the resolution allows."""
+
+    def check(v: Values) -> Finding | None:
+        side, resolution = v[key], v["data.resolution"]
+        small = resolution < SMALL_PX if resolution else v["base_model"] == POCKET
+        step = SMALL_STEP_PX if small else BUCKET_STEP_PX
+        if not side or side % step == 0:
+            return None
+        allowed = f"multiples of {BUCKET_STEP_PX}; of {SMALL_STEP_PX} where data.resolution is under {SMALL_PX}"
+        return Finding(key, f"{v.line(key)} is not a multiple of {step}", allowed, f"{key}: {max(1, round(side / step)) * step}")
+
+    return check
+
+
+def _bucket_order(v: Values) -> Finding | None:
+    low, high = v["data.min_bucket"], v["data.max_bucket"]
     if low and high and low > high:
-        key = "data.min_bucket" if v.set("data.min_bucket") else "data.max_bucket"
-        yield Finding(key, f"{v.line('data.min_bucket')} is over {v.line('data.max_bucket')}", todo="the smaller one is min_bucket")
-    elif resolution and v["data.buckets"]:
-        if low and low > resolution:
-            yield Finding("data.min_bucket", f"{v.line('data.min_bucket')} is over {v.line('data.resolution')}", "at most data.resolution")
-        if high and high < resolution:
-            yield Finding(
-                "data.max_bucket", f"{v.line('data.max_bucket')} is under {v.line('data.resolution')}", "at least data.resolution"
-            )
+        return Finding(
+            "data.max_bucket", f"{v.line('data.max_bucket')} is under {v.line('data.min_bucket')}", todo="the larger one is max_bucket"
+        )
+    resolution = v["data.resolution"]
+    if not resolution or not v["data.buckets"]:
+        return None
+    if low and low > resolution:
+        return Finding("data.min_bucket", f"{v.line('data.min_bucket')} is over {v.line('data.resolution')}", "at most data.resolution")
+    if high and high < resolution:
+        return Finding("data.max_bucket", f"{v.line('data.max_bucket')} is under {v.line('data.resolution')}", "at least data.resolution")
+    return None
+
+
+CHECKS: tuple[Callable[[Values], Finding | None], ...] = (
+    _both_lengths,
+    _same_folder,
+    _processes,
+    _alpha,
+    _conv,
+    _conv_alpha,
+    _constant,
+    _nothing_trained,
+    _step("data.min_bucket"),
+    _step("data.max_bucket"),
+    _bucket_order,
+)
 
 
 def _with(key: str, wanted: str) -> Callable[[Values], str | None]:

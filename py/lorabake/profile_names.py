@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from lorabake import kohya
 from lorabake.settings import BLOCKS
-from lorabake.settings_later import NOT_YET
+from lorabake.settings_later import topic_of
 
 CLOSE = 0.6
 
@@ -31,6 +31,8 @@ def advice(dotted: str, known: Iterable[str]) -> tuple[str, set[str]]:
         return f"here it is {' or '.join(places)}", set(places)
     if name in BLOCKS:
         return f"{name}: at the left edge, its keys below it", set()
+    if reason := kohya.NOTHING_TO_SET.get(name):
+        return f"leave it out: {reason}", set()
     if meant := kohya.names().get(name):
         return _here(meant), {word for word in re.findall(r"[\w.]+", meant) if word in known}
     return _near(block, name, known)
@@ -43,9 +45,7 @@ def _plain(name: str) -> str:
 
 
 def _here(meant: str) -> str:
-    if meant.endswith(("nothing to set", "any name")):
-        return f"leave it out: {meant}" if meant.endswith("set") else meant
-    later = NOT_YET.get(meant.partition(":")[0]) or NOT_YET.get(meant.partition(".")[0])
+    later = topic_of(meant.partition(":")[0])
     return f"here it is {meant}" + (f" (not yet: {later})" if later else "")
 
 

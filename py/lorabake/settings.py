@@ -12,16 +12,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lorabake import special_kinds as special
+from lorabake.families import POCKET
 from lorabake.kinds import Kind, choice, flag, number, one_number_of, path, pattern, text, whole
 from lorabake.networks import NETWORKS
 
-POCKET = "pocket"
 REQUIRED: Any = ...
 OPTIMIZERS = ("AdamW8bit", "AdamW")
 SCHEDULERS = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
 PRECISIONS = ("fp32", "bf16", "fp16")
 SAMPLERS = ("dpm++_2m", "euler_a")
 KOHYA_PRECISION = {"no": "fp32", "float": "fp32", "float32": "fp32", "full": "fp32", "half": "fp16", "float16": "fp16", "bfloat16": "bf16"}
+KOHYA_TYPES = {"lycoris": "locon", "lycoris.kohya": "locon", "c3lier": "locon", "networks.lora": "lora", "lierla": "lora"}
 KOHYA_SAMPLERS = {"k_euler_a": "euler_a", "euler a": "euler_a", "dpm++ 2m": "dpm++_2m", "dpmpp_2m": "dpm++_2m", "dpmsolver++": "dpm++_2m"}
 
 
@@ -48,7 +49,9 @@ class Block(BaseModel):
 class Network(Block):
     """What is trained."""
 
-    type: str = key("lora", choice(NETWORKS), "Type of network. locon trains the convolutions too.", kohya="network_module")
+    type: str = key(
+        "lora", choice(NETWORKS, aliases=KOHYA_TYPES), "Type of network. locon trains the convolutions too.", kohya="network_module"
+    )
     rank: int | None = key(
         None,
         whole(1, 1024),
@@ -154,15 +157,15 @@ class Data(Block):
     )
     min_bucket: int | None = key(
         None,
-        whole(8, 8192, step=8),
-        "Shortest side of a bucket, in px; multiples of 64 from 256 px on.",
+        whole(8, 8192, note="multiples of 64; of 8 where data.resolution is under 256"),
+        "Shortest side of a bucket, in px.",
         kohya="min_bucket_reso",
         auto="320 at 512, 64 at 128",
     )
     max_bucket: int | None = key(
         None,
-        whole(8, 8192, step=8),
-        "Longest side of a bucket, in px; multiples of 64 from 256 px on.",
+        whole(8, 8192, note="multiples of 64; of 8 where data.resolution is under 256"),
+        "Longest side of a bucket, in px.",
         kohya="max_bucket_reso",
         auto="960 at 512, 256 at 128",
     )
@@ -316,7 +319,8 @@ class Key:
 
 def keys() -> Iterator[Key]:
     """All working keys in the order of the models: the ones at the top first, then block by block."""
-    for prefix, block in (("", Profile), *((f"{name}.", block) for name, block in BLOCKS.items())):
+    blocks: list[tuple[str, type[Block]]] = [("", Profile), *((f"{name}.", block) for name, block in BLOCKS.items())]
+    for prefix, block in blocks:
         for name, info in block.model_fields.items():
             extra = info.json_schema_extra
             if not isinstance(extra, dict):

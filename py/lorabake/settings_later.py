@@ -51,9 +51,9 @@ _NETWORK = "LoHa, LoKr and DoRA"
 _OPTIMIZER = "this optimizer"
 _SCHEDULER = "this scheduler"
 _OPTIMIZERS = (
-    "PagedAdamW, PagedAdamW8bit, PagedAdamW32bit, Lion, Lion8bit, PagedLion8bit, SGDNesterov, SGDNesterov8bit, "
-    "SDGNesterov8bit, DAdaptation, DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, DAdaptAdamPreprint, Prodigy, "
-    "AdaFactor, CAME, RAdamScheduleFree, AdamWScheduleFree, SGDScheduleFree"
+    "PagedAdamW, PagedAdamW8bit, PagedAdamW32bit, Lion, Lion8bit, PagedLion8bit, SGDNesterov, SGDNesterov8bit, SDGNesterov8bit, "
+    "DAdaptation, DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, DAdaptAdamPreprint, "
+    "Prodigy, AdaFactor, CAME, RAdamScheduleFree, AdamWScheduleFree, SGDScheduleFree"
 )
 _SCHEDULERS = "rex, warmup_stable_decay, inverse_sqrt, cosine_with_min_lr, piecewise_constant, adafactor"
 

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import ImageColor
 
 from lorabake import paths
-from lorabake.kinds import Kind, Raw, Wrong, number, pattern, shown, text_of, whole
+from lorabake.kinds import ANY_TEXT, Kind, Raw, Wrong, number, pattern, shown, text_of, whole
 
 PROMPT_FILES = (".txt",)
 SEED = whole(0, 2**32 - 1)
@@ -26,12 +26,8 @@ def file_name() -> Kind:
             raise Wrong(f"{shown(value)} cannot be a file name: {reason}")
         return typed
 
-    return Kind(
-        'a file name without \\ / : * ? " < > |',
-        parse,
-        lambda v: isinstance(v, str) and not paths.check_name(v),
-        {"type": ["string", "number", "boolean"]},
-    )
+    allowed = 'a file name without \\ / : * ? " < > |'
+    return Kind(allowed, parse, lambda value: isinstance(value, str) and not paths.check_name(value), ANY_TEXT, is_text=True)
 
 
 def share_or_count(noun: str, *, keep_percent: bool) -> Kind:
@@ -88,7 +84,7 @@ def seeds() -> Kind:
 
     many = {"type": "array", "items": SEED.schema, "minItems": 1}
     return Kind(
-        "a list of whole numbers, for example [1, 2]",
+        f"a list of whole numbers from 0 to {2**32 - 1}, for example [1, 2]",
         parse,
         lambda v: len(v) > 0 and all(map(SEED.fits, v)),
         {"anyOf": [SEED.schema, many]},

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from lorabake.errors import UserError
-from lorabake.kinds import IN_QUOTES, Raw, Wrong
+from lorabake.kinds import Raw, Wrong
 
 LARGEST_BYTES = 1_000_000
 MENDS = 200
@@ -41,10 +41,10 @@ class _Loader(yaml.SafeLoader):
     """Composes nodes without aliases: `*x` in a profile is text that lacks its quotes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="found an alias", problem_mark=mark)
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call,no-any-return]
+        return super().compose_node(parent, index)
 
 
 def read_text(path: Path) -> str:
@@ -116,8 +116,13 @@ def _mend_quotes(text: str, error: yaml.MarkedYAMLError, mistakes: list[SyntaxMi
     if text[mark.index] != '"' or end < 0:
         return None
     value = text[mark.index : end + 1]
-    mistakes.append(SyntaxMistake(mark.line + 1, f"a backslash in double quotes means something else in YAML: {value}", IN_QUOTES))
+    mistakes.append(SyntaxMistake(mark.line + 1, *backslashes(value)))
     return text[: mark.index] + value.replace("\\", "/") + text[end + 1 :]
+
+
+def backslashes(source: str) -> tuple[str, str]:
+    """(what is wrong, what to type) for a double-quoted value as it stands in the file."""
+    return f"in double quotes YAML reads a backslash as the start of a special character: {source}", f"without the quotes: {source[1:-1]}"
 
 
 def _mend_tab(text: str, error: yaml.MarkedYAMLError, mistakes: list[SyntaxMistake]) -> str | None:
@@ -172,6 +177,16 @@ def entries(node: yaml.MappingNode) -> list[Entry]:
         name = key.value if isinstance(key, yaml.ScalarNode) else "?"
         found.append(Entry(str(name), key.start_mark.line + 1, value))
     return found
+
+
+def source(node: yaml.Node) -> str:
+    """A value as it stands in the file, quotes included."""
+    return str(node.start_mark.buffer or "")[node.start_mark.index : node.end_mark.index]
+
+
+def rest_of_line(node: yaml.Node) -> str:
+    """What follows a value on its line."""
+    return str(node.end_mark.buffer or "")[node.end_mark.index :].partition("\n")[0].rstrip("\0")
 
 
 def is_null(node: yaml.Node) -> bool:
