@@ -20,7 +20,8 @@ from lorabake import __version__
 from lorabake.families import FAMILIES
 from lorabake.hashes import Hashes
 from lorabake.networks import NETWORKS
-from lorabake.plan import Picture, Plan, PlannedFolder
+from lorabake.plan_data import Picture, PlannedFolder
+from lorabake.plan_types import Plan
 
 OUR_KEY = "lorabake"
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "bitsandbytes")
@@ -230,7 +231,13 @@ def own_record(plan: Plan, base_hashes: Hashes) -> dict[str, Any]:
     settings["save"].pop("copy_to", None)
     return {
         "version": __version__,
-        "profile": {"name": plan.name, "base_model": last_name(plan.base.path), "images": _images_name(plan), **settings},
+        "profile": {
+            "name": plan.name,
+            "base_model": last_name(plan.base.path),
+            "images": _images_name(plan),
+            "output": last_name(plan.output),
+            **settings,
+        },
         "base_sha256": base_hashes.sha256,
         "pictures": plan.identity()["pictures"],
         "precision": plan.precision,
