@@ -40,14 +40,16 @@ class Mistake:
 class ProfileErrors(UserError):
     """All the mistakes of one profile, sorted by line. `mistakes` has them one by one."""
 
-    def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
-        self.path = path
+    def __init__(self, path: Path, mistakes: Sequence[Mistake], note: str = "") -> None:
+        self.path, self.note = path, note
         self.mistakes = tuple(sorted(mistakes, key=lambda m: (bool(m.where), m.line is None, m.line or 0)))
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        super().__init__("\n".join([f"{count} in {path}", *(_block(path.name, mistake) for mistake in self.mistakes)]))
+        super().__init__(
+            "\n".join([f"{count} in {path}", *(_block(path.name, mistake) for mistake in self.mistakes), *([f"  {note}"] if note else [])])
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.path, self.mistakes)
+        return type(self), (self.path, self.mistakes, self.note)
 
 
 def _block(name: str, mistake: Mistake) -> str:
@@ -101,8 +103,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     if root is None:
         if not syntax:
             raise UserError("this profile holds only comments", where=str(path), todo="copy profiles/demo.yaml and change it")
-        reading.mistake(None, "the rest is checked when this is mended")
-        raise ProfileErrors(path, reading.mistakes)
+        raise ProfileErrors(path, reading.mistakes, "(the rest of the file is checked when this is mended)")
     _read_root(reading, root)
     for override in overrides:
         _override(reading, override)
@@ -147,18 +148,22 @@ def _read_root(reading: _Reading, root: yaml.Node) -> None:
         return
     seen: dict[str, int] = {}
     for entry in yaml_nodes.entries(root):
-        if _again(reading, seen, entry.key, entry):
-            continue
+        again = _again(reading, seen, entry.key, entry)
         if entry.key in BLOCKS:
             _read_block(reading, entry)
-        else:
+        elif "." in entry.key and entry.key in reading.known:
+            block, _, name = entry.key.partition(".")
+            reading.mistake(entry.line, f"{entry.key} in one word is for --set", todo=f"{block}: with {name}: below it, indented")
+            reading.answered.add(entry.key)
+        elif not again:
             _read_entry(reading, entry.key, entry)
 
 
 def _again(reading: _Reading, seen: dict[str, int], dotted: str, entry: yaml_nodes.Entry) -> bool:
     """Whether this key came before in its group, which is a mistake."""
     if dotted in seen:
-        reading.mistake(entry.line, f"{dotted} comes twice, first in line {seen[dotted]}", todo="leave one of the two out")
+        todo = f"all keys of {dotted} under one {dotted}:" if dotted in BLOCKS else "leave one of the two out"
+        reading.mistake(entry.line, f"{dotted} comes twice, first in line {seen[dotted]}", todo=todo)
         return True
     seen[dotted] = entry.line
     return False
@@ -168,15 +173,24 @@ def _read_block(reading: _Reading, block: yaml_nodes.Entry) -> None:
     if yaml_nodes.is_null(block.node):
         return
     if not isinstance(block.node, yaml.MappingNode):
-        example = next(dotted for dotted in reading.known if dotted.startswith(f"{block.key}."))
-        todo = "without the dashes" if isinstance(block.node, yaml.SequenceNode) else f"{block.key}: {{{example.partition('.')[2]}: ...}}"
-        reading.mistake(block.line, f"{block.key} is {shown(_quiet(block.node))}, but it is a group of keys", todo=todo)
+        reading.mistake(
+            block.line, f"{block.key} is {shown(_quiet(block.node))}, but it is a group of keys", todo=_group_advice(reading, block)
+        )
         return
     seen: dict[str, int] = {}
     for entry in yaml_nodes.entries(block.node):
         dotted = f"{block.key}.{entry.key}"
         if not _again(reading, seen, dotted, entry):
             _read_entry(reading, dotted, entry)
+
+
+def _group_advice(reading: _Reading, block: yaml_nodes.Entry) -> str:
+    if isinstance(block.node, yaml.SequenceNode):
+        return "without the dashes"
+    if squeezed := re.match(r"(\w+):(\S+)", str(block.node.value)):
+        return f"a space after the colon: {squeezed[1]}: {squeezed[2]}"
+    example = next(dotted for dotted in reading.known if dotted.startswith(f"{block.key}."))
+    return f"{block.key}: {{{example.partition('.')[2]}: ...}}"
 
 
 def _read_entry(reading: _Reading, dotted: str, entry: yaml_nodes.Entry) -> None:

@@ -140,7 +140,9 @@ def _nothing_trained(v: Values) -> Finding | None:
     if any(v[key] for key in used):
         return None
     key = next((key for key in used if v.set(key)), "network.target")
-    return Finding(key, f"with network.target: {target} and {' and '.join(map(v.line, used))} nothing would be trained")
+    return Finding(
+        key, f"with network.target: {target} and {' and '.join(map(v.line, used))} nothing would be trained", todo="a rate over 0"
+    )
 
 
 def _step(key: str) -> Callable[[Values], Finding | None]:

@@ -21,7 +21,7 @@ def advice(dotted: str, known: Iterable[str]) -> tuple[str, set[str]]:
         return "", set()
     block, _, typed = dotted.rpartition(".")
     if ":" in typed:
-        return f"a space after the colon: {typed.replace(':', ': ', 1)}", set()
+        return f"a space after the colon: {typed.partition(':')[0]}: ...", set()
     if "." in block:
         return f"keys have at most one dot: {'.'.join(dotted.split('.')[-2:])}", set()
     name = _plain(typed)

@@ -47,9 +47,9 @@ NOT_YET: dict[str, str] = {
     "samples.models": "drawing on further models",
 }
 
-_NETWORK = "LoHa, LoKr and DoRA"
-_OPTIMIZER = "this optimizer"
-_SCHEDULER = "this scheduler"
+_NETWORK = "further types of network"
+_OPTIMIZER = "further optimizers"
+_SCHEDULER = "further schedulers"
 _OPTIMIZERS = (
     "PagedAdamW, PagedAdamW8bit, PagedAdamW32bit, Lion, Lion8bit, PagedLion8bit, SGDNesterov, SGDNesterov8bit, SDGNesterov8bit, "
     "DAdaptation, DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, DAdaptAdamPreprint, "

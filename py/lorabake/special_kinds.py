@@ -32,12 +32,15 @@ def file_name() -> Kind:
 
 def share_or_count(noun: str, *, keep_percent: bool) -> Kind:
     """A whole number, a share below 1, or a percentage: as text with `keep_percent`, else as its share."""
-    allowed = f'{noun}: a whole number, a share below 1 (0.05), or a percentage ("5%")'
+    allowed = f"a whole number of {noun}, a share below 1 (0.05), or a percentage (5%)"
 
     def parse(value: Raw) -> int | float | str:
         typed = text_of(value, "a number").replace(" ", "")
         if typed.endswith("%"):
-            percent = number(0, 99).parse(typed[:-1])
+            try:
+                percent = number(0, 99).parse(typed[:-1])
+            except Wrong as wrong:
+                raise Wrong(f"{shown(value)} is not a percentage below 100") from wrong
             return f"{percent:g}%" if keep_percent else percent / 100
         found = number(0, 10_000_000).parse(typed)
         if found != int(found) and found >= 1:

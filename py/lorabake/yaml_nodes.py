@@ -152,12 +152,9 @@ def explain(text: str, error: yaml.MarkedYAMLError) -> SyntaxMistake:
         return SyntaxMistake(begun_line, f"this line is not `key: value`: {typed}", todo)
     if "flow mapping" in context or "flow sequence" in context:
         opened = "{" if "mapping" in context else "["
-        return SyntaxMistake(line, f"a comma or the closing bracket is missing for the {opened} of line {begun_line}: {typed}")
+        return SyntaxMistake(begun_line, f"a comma or the closing bracket is missing for the {opened} opened here: {typed}")
     if "mapping values are not allowed" in problem:
-        there = text.split("\n")[mark.line].strip()
-        return SyntaxMistake(
-            line, f"a colon where none can be: {there}", "quotes around a value that holds a colon; or check the indentation"
-        )
+        return _stray_colon(text.split("\n"), mark.line)
     if "cannot start any token" in problem or "alias" in problem or "undefined" in problem or "directive" in problem:
         return SyntaxMistake(
             line, f"a value cannot begin with this character: {text[mark.index : mark.index + 1]}", "put the value in quotes"
@@ -168,6 +165,19 @@ def explain(text: str, error: yaml.MarkedYAMLError) -> SyntaxMistake:
         there = ([*text.split("\n"), ""])[mark.line].strip()
         return SyntaxMistake(line, f"this line is indented differently from the ones it belongs to: {there}")
     return SyntaxMistake(line, f"this is not YAML: {problem}")
+
+
+def _stray_colon(lines: list[str], index: int) -> SyntaxMistake:
+    """A colon in the middle of a value: of this line, of the line before it, or because this one is indented further."""
+    here, above = lines[index].strip(), max(0, index - 1)
+    while above > 0 and not lines[above].partition("#")[0].strip():
+        above -= 1
+    before = lines[above].strip() if index else ""
+    if re.match(r"[^:'\"]+: [^'\"]*: ", here):
+        return SyntaxMistake(index + 1, f"a second colon in one line: {here}", "quotes around a value that holds a colon")
+    if before and ":" not in before:
+        return SyntaxMistake(above + 1, f"this line is not `key: value`: {before}", "key: value")
+    return SyntaxMistake(index + 1, f"this line is indented further than the one before it, which has a value of its own: {here}")
 
 
 def entries(node: yaml.MappingNode) -> list[Entry]:
