@@ -1,177 +1,181 @@
-"""The plan of one bake: every path, count, step, size, rate and precision with its reason, made from headers and caption files alone.
+"""Makes the plan of one bake from a profile, headers and caption files, in a second or two and without torch.
 
-Frozen and JSON-able: the trainer does what stands here and never sees the profile. Not here: the text for people (plan_text.py),
-what pictures there are (scan.py), the arithmetic of costs (plan_costs.py).
+Every `auto` is resolved, with its reason. The parts: scan.py (what lies there), plan_data.py (sizes, buckets, counts), plan_settings.py,
+plan_fit.py (batch and memory), plan_prompts.py, plan_estimate.py (costs), plan_advice.py (sentences), plan_text.py (the printed page).
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from pydantic import TypeAdapter
+from lorabake import hardware, plan_costs, plan_data, plan_prompts, plan_settings, schedule
+from lorabake.families import FAMILIES, Base, Family, identify
+from lorabake.modelfile import read_contents
+from lorabake.networks import NETWORKS
+from lorabake.plan_advice import advise
+from lorabake.plan_costs import Load, Shapes, Sizes
+from lorabake.plan_data import Picture, PlannedFolder
+from lorabake.plan_estimate import Machine, estimate
+from lorabake.plan_fit import Fit, fit
+from lorabake.plan_prompts import Prompt
+from lorabake.plan_types import NO_COSTS, Plan
+from lorabake.profile import Loaded
+from lorabake.scan import Scan, walk
+from lorabake.settings import Data, Network, Save, Train
 
-from lorabake.families import Base
-from lorabake.plan_costs import Costs
-from lorabake.settings import Data, Model, Network, Samples, Save, Train
+__all__ = ["Picture", "Plan", "PlannedFolder", "Prompt", "make"]
 
-# What decides how fast or where, never what is learned: a run goes on when only these change.
-NOT_LEARNED = {"epochs", "steps", "device", "processes", "cpu_threads", "background", "gradient_checkpointing", "deterministic", "vram"}
-DATA_NOT_LEARNED = {"cache", "caption_extension", "repeats", "regularization"}  # what they lead to is in the pictures
-SAVE_RELEVANT = {"every_epochs", "every_steps", "precision"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture as it will be seen. `folder` is its index in Plan.folders; width and height are after EXIF rotation, in px."""
-
-    path: str
-    folder: int
-    width: int
-    height: int
-    bucket: tuple[int, int]
-    repeats: int
-    caption: str
-    caption_path: str | None
-    regularization: bool
-    holdout: bool
+LONGEST_METADATA = 300  # longer values in the base model's header (thumbnails) are nothing for a plan
 
 
 @dataclass(frozen=True)
-class PlannedFolder:
-    """One folder of pictures in counts; `missing` and `empty` count captions."""
+class _Subject:
+    """What a plan is made from: the profile, and what the headers say. `reasons` grows on the way."""
 
-    path: str
-    name: str
-    concept: str
-    repeats: int
-    regularization: bool
-    num_pictures: int
-    num_captions: int
-    num_missing: int
-    num_empty: int
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One sample picture to draw; sizes in px."""
-
-    prompt: str
-    negative: str
-    width: int
-    height: int
-    seed: int
-    steps: int
-    cfg: float
-    sampler: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that will happen. In the settings blocks every `auto` is resolved; `reasons` says why, by dotted key.
-
-    `save_steps` and `lora_files` go together, one file name per step at which a LoRA is written; the last is the finished one.
-    """
-
-    name: str
-    profile_path: str
-    profile_text: str
-    output: str
+    loaded: Loaded
     base: Base
-    family: str
-    network: Network
-    train: Train
-    data: Data
-    model: Model
-    save: Save
-    samples: Samples
-    folders: tuple[PlannedFolder, ...]
-    pictures: tuple[Picture, ...]
-    buckets: tuple[tuple[int, int, int], ...]  # width, height, looks per epoch
+    row: Family
+    shapes: Shapes
+    found: Scan
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def native_px(self) -> int:
+        return self.base.resolution or self.row.resolution
+
+
+@dataclass(frozen=True)
+class _Counts:
     batches_per_epoch: int
     steps_per_epoch: int
     total_steps: int
     epochs: int
     steps_at_batch_1: int
-    rate_factor: int
-    unet_lr_used: float
-    text_encoder_lr_used: float
-    precision: str
-    precision_reason: str
-    device: str
-    clip_skip_reason: str
-    save_steps: tuple[int, ...]
-    lora_files: tuple[str, ...]
-    prompts: tuple[Prompt, ...]
-    costs: Costs
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    reasons: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def lora_bytes(self) -> int:
-        return self.costs.lora_bytes
-
-    @property
-    def disk_bytes(self) -> int:
-        return self.costs.disk_bytes
-
-    @property
-    def write_bytes(self) -> int:
-        return self.costs.write_bytes
-
-    @property
-    def vram_gib(self) -> float | None:
-        return self.costs.vram_gib
-
-    def file_at(self, step: int) -> str:
-        """Name of the LoRA file that is written at this step. KeyError when none is."""
-        return dict(zip(self.save_steps, self.lora_files, strict=True))[step]
-
-    def identity(self) -> dict[str, Any]:
-        """What is trained, JSON-able: names, paths, samples, device and speed settings left out. Two plans with equal identities (and equal
-        contents of base and pictures, which the caller adds) give the same LoRA.
-
-        `total_steps` and `epochs` stand alone at the top, because a run that differs only in these goes on (runs.py).
-        """
-        return {
-            "family": self.family,
-            "network": self.network.model_dump(mode="json"),
-            "train": self.train.model_dump(mode="json", exclude=NOT_LEARNED),
-            "data": self.data.model_dump(mode="json", exclude=DATA_NOT_LEARNED),
-            "model": self.model.model_dump(mode="json"),
-            "save": self.save.model_dump(mode="json", include=SAVE_RELEVANT),
-            "precision": self.precision,
-            "unet_lr_used": self.unet_lr_used,
-            "text_encoder_lr_used": self.text_encoder_lr_used,
-            "pictures": self._picture_identity(),
-            "total_steps": self.total_steps,
-            "epochs": self.epochs,
-        }
-
-    def _picture_identity(self) -> dict[str, str]:
-        """A line per folder, so that a difference can be shown: counts for people, a hash of the rest for machines."""
-        lines = {}
-        for index, folder in enumerate(self.folders):
-            digest = hashlib.sha256()
-            for p in self.pictures:
-                if p.folder == index:
-                    fields = (p.path.replace("\\", "/").rpartition("/")[2], p.bucket, p.repeats, p.caption, p.regularization, p.holdout)
-                    digest.update(repr(fields).encode("utf-8", "surrogatepass"))
-            kind = "regularization " if folder.regularization else ""
-            lines[f"{kind}{folder.name}"] = f"{folder.num_pictures} pictures x {folder.repeats} ({digest.hexdigest()[:12]})"
-        return lines
-
-    def to_json(self) -> str:
-        return _adapter().dump_json(self, indent=1).decode("utf-8")
-
-    @staticmethod
-    def from_json(text: str) -> "Plan":
-        """Inverse of to_json, exactly. ValueError when the text is not a plan of this version."""
-        return _adapter().validate_json(text)
 
 
-@cache
-def _adapter() -> "TypeAdapter[Plan]":
-    return TypeAdapter(Plan)
+def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Plan:
+    """The whole plan. `cards`: those of this machine, asked when None. Raises UserError for everything that cannot be baked."""
+    base = _short(identify(loaded.profile.base_model))
+    shapes = read_contents(Path(base.path)).shapes
+    subject = _Subject(loaded, base, FAMILIES[base.family], shapes, walk(loaded.profile))
+    data, pictures = _pictures(subject)
+    network = plan_settings.network(loaded.profile.network, subject.reasons)
+    machine, device = plan_settings.machine(loaded, hardware.cards() if cards is None else cards, subject.reasons)
+    precision, precision_reason = hardware.precision(machine.room.card, loaded.profile.train.mixed_precision)
+    parts = plan_settings.trained_parts(network, loaded.profile.train)
+    size = plan_costs.sizes(shapes, network, parts=parts, conv=NETWORKS[network.type].has_conv)
+    chosen = _fit(subject, machine, size, (network, precision, parts), pictures)
+    train = plan_settings.train_settings(loaded.profile.train, chosen, precision, device)
+    draft = _draft(subject, (network, train, data), pictures, parts, precision_reason)
+    costs = estimate(draft, size, machine, chosen)
+    plan = replace(draft, costs=costs)
+    notes, warnings = advise(plan, subject.found, loaded)
+    return replace(plan, notes=(*notes, *draft.notes), warnings=(*warnings, *chosen.warnings))
+
+
+def _short(base: Base) -> Base:
+    return replace(base, metadata={k: v for k, v in base.metadata.items() if len(v) <= LONGEST_METADATA})
+
+
+def _pictures(subject: _Subject) -> tuple[Data, tuple[Picture, ...]]:
+    """The data settings resolved, all pictures placed and the held-out ones chosen."""
+    asked = subject.loaded.profile.data
+    data, reasons = plan_data.resolve(asked, subject.base, subject.row)
+    placed = plan_data.place(subject.found, data, subject.row)
+    num_training = sum(not p.regularization for p in placed)
+    count = plan_data.holdout_count(asked.holdout, num_training)
+    if asked.holdout is None:
+        few = f"under {plan_data.HOLDOUT_FROM} pictures, all are trained on"
+        reasons["data.holdout"] = f"{plan_data.HOLDOUT_SHARE:.0%} of {num_training}" if count else few
+    subject.reasons.update(reasons)
+    return data.model_copy(update={"holdout": count}), plan_data.hold_out(placed, count)
+
+
+def _fit(subject: _Subject, machine: Machine, size: Sizes, what: tuple[Network, str, tuple[str, ...]], pictures: Sequence[Picture]) -> Fit:
+    """Batch and checkpointing for `what`: network, precision, trained parts."""
+    network, precision, parts = what
+    train, looks = subject.loaded.profile.train, plan_data.looks_by_bucket(pictures)
+    load = Load(
+        family=subject.base.family,
+        sizes=size,
+        pixels=max(w * h for w, h in looks),
+        precision=precision,
+        rank=network.rank or 1,
+        optimizer=train.optimizer,
+        trains_text="text_encoder" in parts,
+        on_card=machine.room.card is not None,
+    )
+    chosen = fit(train, load, machine.room, most_looks=max(looks.values()))
+    subject.reasons.update(chosen.reasons)
+    return chosen
+
+
+def counts(train: Train, looks: Sequence[int], training_looks: int) -> _Counts:
+    """Batches, steps and epochs for looks per bucket; `train` has its batch. Counted at batch 1 are the looks at training pictures."""
+    batches = schedule.batches_per_epoch(looks, train.batch_size or 1)
+    per_epoch = schedule.steps_per_epoch(batches, train.accumulation, train.processes)
+    total = train.steps or train.epochs * per_epoch
+    epochs = schedule.epochs_for_steps(total, per_epoch) if train.steps else train.epochs
+    return _Counts(batches, per_epoch, total, epochs, round(training_looks * total / per_epoch))
+
+
+def saves(name: str, save: Save, count: _Counts) -> dict[int, str]:
+    """step -> file name, in order: epochs `name-000001`, steps `name-step00000001`, and `name` itself for the last step alone."""
+    found = {}
+    if save.every_steps:
+        found |= {step: f"{name}-step{step:08d}.safetensors" for step in range(save.every_steps, count.total_steps, save.every_steps)}
+    if save.every_epochs:
+        ends = {epoch * count.steps_per_epoch: epoch for epoch in range(save.every_epochs, count.epochs + 1, save.every_epochs)}
+        found |= {step: f"{name}-{epoch:06d}.safetensors" for step, epoch in ends.items() if step < count.total_steps}
+    return dict(sorted(found.items())) | {count.total_steps: f"{name}.safetensors"}
+
+
+def _draft(
+    subject: _Subject, settings: tuple[Network, Train, Data], pictures: tuple[Picture, ...], parts: tuple[str, ...], precision_reason: str
+) -> Plan:
+    """The plan but for costs, notes and warnings."""
+    profile, reasons = subject.loaded.profile, subject.reasons
+    network, train, data = settings
+    looks = plan_data.looks_by_bucket(pictures)
+    count = counts(train, list(looks.values()), plan_data.training_looks(pictures))
+    files = saves(profile.name, profile.save, count)
+    factor = plan_settings.rate_factor(train)
+    captions = [p.caption for p in pictures if not p.regularization]
+    fallback = subject.found.folders[0].concept or profile.name
+    prompts, remarks = plan_prompts.make(profile.samples, captions, fallback=fallback, resolution=subject.native_px)
+    drawn = {"size": plan_prompts.size_of(profile.samples, subject.native_px), "prompts": tuple(dict.fromkeys(p.prompt for p in prompts))}
+    return Plan(
+        name=profile.name,
+        profile_path=str(subject.loaded.path),
+        profile_text=subject.loaded.text,
+        output=profile.output,
+        base=subject.base,
+        family=subject.base.family,
+        network=network,
+        train=train,
+        data=data,
+        model=plan_settings.model(subject.loaded, subject.base, subject.row, subject.shapes, reasons),
+        save=profile.save,
+        samples=profile.samples.model_copy(update=drawn),
+        folders=plan_data.planned_folders(subject.found.folders),
+        pictures=pictures,
+        buckets=tuple((w, h, n) for (w, h), n in looks.items()),
+        batches_per_epoch=count.batches_per_epoch,
+        steps_per_epoch=count.steps_per_epoch,
+        total_steps=count.total_steps,
+        epochs=count.epochs,
+        steps_at_batch_1=count.steps_at_batch_1,
+        rate_factor=factor,
+        unet_lr_used=train.unet_lr * factor if "unet" in parts else 0.0,
+        text_encoder_lr_used=train.text_encoder_lr * factor if "text_encoder" in parts else 0.0,
+        precision=train.mixed_precision or "fp32",
+        precision_reason=precision_reason,
+        device=train.device or "cpu",
+        clip_skip_reason=reasons["model.clip_skip"],
+        save_steps=tuple(files),
+        lora_files=tuple(files.values()),
+        prompts=prompts,
+        costs=NO_COSTS,
+        notes=tuple(remarks),
+        reasons=dict(reasons),
+    )

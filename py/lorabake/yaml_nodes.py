@@ -17,6 +17,7 @@ LARGEST_BYTES = 1_000_000
 MENDS = 200
 NULLS = ("", "~", "null", "Null", "NULL")
 DEEPEST = 20
+LAST_BACKSLASH = re.compile(r'"(?:[A-Za-z]:\\|\\\\)[^"\n]*(?<!\\)\\"(?=[ \t]*(?:$|#|,|\}))', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def compose(text: str) -> tuple[yaml.Node | None, list[SyntaxMistake]]:
         try:
             return yaml.compose(text, Loader=_Loader), mistakes
         except yaml.MarkedYAMLError as error:
-            mended = _mend_quotes(text, error, mistakes) or _mend_tab(text, error, mistakes)
+            mended = _mend_quotes(text, error, mistakes) or _mend_tab(text, error, mistakes) or _mend_last_backslash(text, mistakes)
             if mended is None:
                 return None, [*mistakes, explain(text, error)]
             text = mended
@@ -134,6 +135,15 @@ def _mend_tab(text: str, error: yaml.MarkedYAMLError, mistakes: list[SyntaxMista
     lines[mark.line] = lines[mark.line].replace("\t", "  ")
     mistakes.append(SyntaxMistake(mark.line + 1, "a tab; YAML wants spaces", "two spaces for each tab"))
     return "\n".join(lines)
+
+
+def _mend_last_backslash(text: str, mistakes: list[SyntaxMistake]) -> str | None:
+    """The text with `/` for `\\` in the first `"D:\\Loras\\"`, where the last backslash hides the closing quote; None without one."""
+    found = LAST_BACKSLASH.search(text)
+    if not found:
+        return None
+    mistakes.append(SyntaxMistake(text[: found.start()].count("\n") + 1, *backslashes(found[0])))
+    return text[: found.start()] + found[0].replace("\\", "/") + text[found.end() :]
 
 
 def explain(text: str, error: yaml.MarkedYAMLError) -> SyntaxMistake:

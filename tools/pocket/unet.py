@@ -19,6 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "py"), str(Path(__file__).parent)]
 from lorabake.families.tokenizer import clip_tokenizer
+from draw import LEARNED
 from vae import autoencoder
 
 UNET = {
@@ -131,10 +132,13 @@ def main() -> None:
     batch, side, length = (64, 8, 24) if options.half else (32, 16, 77)
     stage = "unet64" if options.half else "unet128"
     torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
     data = np.load(options.pictures)
-    names, sets = data["names"].tolist(), data["sets"].tolist()
-    latents, mean, std = latents_of(options, data["pixels"])
+    learned = np.isin(data["names"], [name.replace("-", " ") for name in LEARNED])
+    names, sets = data["names"][learned].tolist(), data["sets"][learned].tolist()
+    latents, mean, std = latents_of(options, data["pixels"][learned])
     del data
+    print(f"{len(set(names))} concepts, {len(names)} drawings", flush=True)
     torch.manual_seed(0)
     model = Pocket()
     average = copy.deepcopy(model).requires_grad_(False)

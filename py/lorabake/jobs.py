@@ -1,0 +1,174 @@
+"""What py/train.py does: find the profiles, check and plan all of them, then bake each, then a summary.
+
+No torch here, so that a typo in the tenth profile is answered in a second. Not here: what a profile or a plan is, and baking itself.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorabake import console, paths, plan, plan_text, profile
+from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
+from lorabake.plan_types import Plan
+
+SUFFIXES = (".yaml", ".yml")
+STATUS = {0: "done", 1: "needs your hand", 2: "wrong arguments", 3: "our bug", 10: "out of memory", 11: "diverged", 12: "disk full", 13: "stopped, state saved"}
+
+
+@dataclass(frozen=True)
+class Planned:
+    path: Path
+    plan: Plan
+    warnings: tuple[str, ...]
+
+
+def main(options: Namespace) -> int:
+    """Exit code of py/train.py; errors of single profiles are raised as they are, those of several are shown together."""
+    files = find(options.profile_path or choose())
+    planned, failures = plan_all(files, options.set)
+    refuse_same_names(planned)
+    if failures and len(files) == 1:
+        raise failures[0]
+    for failure in failures:
+        console.say(f"error: {failure}\n")
+    if failures and not options.skip_bad and (sys.stdin.isatty() or options.plan_only):
+        raise UserError(f"{len(failures)} of {len(files)} profiles have mistakes, nothing was started", todo="mend them, or add --skip-bad to go on without them")
+    if options.clear_cache:
+        return clear_caches(planned)
+    if options.plan_only:
+        show(planned, as_json=options.json)
+        return 0
+    if len(files) == 1:
+        from lorabake.bake import bake
+
+        show(planned, as_json=False, stream=console.say)
+        return bake(planned[0].plan, fresh=options.fresh)
+    return bake_each(planned, options, num_skipped=len(failures))
+
+
+def find(given: Sequence[str | Path]) -> list[Path]:
+    """Profile files for what was typed: files as they are, folders by the profiles in them. Each file once."""
+    found: list[Path] = []
+    for item in map(Path, given):
+        if item.is_dir():
+            inside = [path for path in paths.visible(item) if path.suffix.lower() in SUFFIXES]
+            if not inside:
+                raise UserError("no profiles here", where=str(item), allowed="files ending in .yaml", todo="copy profiles/demo.yaml and change it")
+            found += inside
+        else:
+            found.append(item)
+    return list(dict.fromkeys(found))
+
+
+def choose() -> list[Path]:
+    """Ask which profile, at a console; without one, say what to type."""
+    offered = [path for path in paths.visible(paths.PROFILES) if path.suffix.lower() in SUFFIXES]
+    if not sys.stdin.isatty():
+        raise UsageError("no profile was named", allowed=", ".join(str(path) for path in offered), todo="python py/train.py profiles/demo.yaml")
+    for number, path in enumerate(offered, start=1):
+        console.say(f"  {number}  {path.stem:<20} {summary(path)}")
+    console.say("Which profile? Type its number, or drag a profile file here, then Enter. Empty: stop.")
+    answer = input("> ").strip().strip('"').strip("'")
+    if not answer:
+        raise UsageError("no profile was chosen")
+    if answer.isdigit() and 1 <= int(answer) <= len(offered):
+        return [offered[int(answer) - 1]]
+    return [Path(answer)]
+
+
+def summary(path: Path) -> str:
+    """The first comment line of a profile that is not for editors."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("#") and "yaml-language-server" not in line:
+            return line.lstrip("# ").strip()[:90]
+    return ""
+
+
+def plan_all(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Planned], list[LorabakeError]]:
+    planned, failures = [], []
+    for path in files:
+        try:
+            loaded = profile.load(path, overrides)
+            planned.append(Planned(path, plan.make(loaded), loaded.warnings))
+        except LorabakeError as error:
+            failures.append(error)
+    return planned, failures
+
+
+def refuse_same_names(planned: Sequence[Planned]) -> None:
+    seen: dict[tuple[str, str], Path] = {}
+    for job in planned:
+        key = (str(Path(job.plan.output).resolve()).lower(), job.plan.name.lower())
+        if key in seen:
+            raise UserError(
+                f"two profiles would write the same files, {job.plan.name} in {job.plan.output}", where=f"{seen[key]} and {job.path}", todo="give one of them another name:"
+            )
+        seen[key] = job.path
+
+
+def show(planned: Sequence[Planned], *, as_json: bool, stream: object = console.result) -> None:
+    assert callable(stream)
+    if as_json:
+        plans = [json.loads(job.plan.to_json()) for job in planned]
+        console.result(json.dumps(plans[0] if len(plans) == 1 else plans, indent=1))
+        return
+    for job in planned:
+        stream(plan_text.render(job.plan))
+        for warning in job.warnings:
+            stream(f"! {warning}")
+        stream("")
+
+
+def bake_each(planned: Sequence[Planned], options: Namespace, *, num_skipped: int) -> int:
+    """Each profile in a child process of its own, so that memory is freed and a crash spoils one job only."""
+    script = str(paths.ROOT / "py" / "train.py")
+    more = [word for override in options.set for word in ("--set", override)] + (["--fresh"] if options.fresh else [])
+    rows, stopped = [], False
+    for number, job in enumerate(planned, start=1):
+        console.say(f"\n=== {number} of {len(planned)}: {job.plan.name}")
+        began = time.monotonic()
+        code = run_child([sys.executable, script, str(job.path), *more])
+        rows.append((job.plan.name, code, time.monotonic() - began))
+        if code == 13:
+            stopped = True
+            break
+    console.say("")
+    for name, code, seconds in rows:
+        console.say(f"  {name:<30} {STATUS.get(code, 'failed'):<22} {console.duration(seconds)}")
+    if num_skipped:
+        console.say(f"  {num_skipped} profiles with mistakes were skipped")
+    if stopped:
+        return 13
+    num_failed = sum(code != 0 for _, code, _ in rows) + num_skipped
+    if num_failed:
+        raise QueueFailed(f"{num_failed} of {len(planned) + num_skipped} jobs failed", todo="see above; the same command goes on where it can")
+    return 0
+
+
+def run_child(command: list[str]) -> int:
+    """Exit code of a child; Ctrl-C is the child's to answer (it saves its state), a death without a code counts as 3."""
+    child = subprocess.Popen(command)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code in STATUS or code == QueueFailed.exit_code else 3
+
+
+def clear_caches(planned: Sequence[Planned]) -> int:
+    """Empty the caches of these profiles' outputs: latents, sample pictures and remembered hashes, all of which can be made again."""
+    for output in dict.fromkeys(job.plan.output for job in planned):
+        cache = Path(output) / ".cache"
+        num_bytes = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+        if cache.is_dir():
+            shutil.rmtree(cache)
+        console.say(f"{cache}: {console.size(num_bytes)} freed")
+    return 0
