@@ -14,7 +14,8 @@ from lorabake.plan_data import Picture, PlannedFolder, cropped, enlarged, traini
 from lorabake.plan_types import Plan
 from lorabake.profile import Loaded
 from lorabake.scan import Scan
-from lorabake.scan_layout import listed, repeats_of
+from lorabake.scan_layout import repeats_of
+from lorabake.wording import counted, listed
 
 # The guides' figures: steps counted at batch 1, pictures, ranks.
 LEAST_STEPS, MOST_STEPS = 1500, 6000
@@ -29,7 +30,16 @@ def advise(plan: Plan, found: Scan, loaded: Loaded) -> tuple[tuple[str, ...], tu
     """(notes, warnings) about a plan that is complete but for them, after what the layout and the profile itself gave rise to."""
     warned = {key for key in loaded.typed if any(f"{key}: " in warning or f"{key} " in warning for warning in loaded.warnings)}
     typed = loaded.typed - warned
-    warnings = [*loaded.warnings, *found.warnings, *_few(plan), *_band(plan), *_rates(plan), *_without_effect(plan, typed), *_pictures_badly_used(plan), *_costs(plan)]
+    warnings = [
+        *loaded.warnings,
+        *found.warnings,
+        *_few(plan),
+        *_band(plan),
+        *_rates(plan),
+        *_without_effect(plan, typed),
+        *_pictures_badly_used(plan),
+        *_costs(plan),
+    ]
     notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_not_checked(plan)]
     return tuple(notes), tuple(warnings)
 
@@ -43,7 +53,7 @@ def _few(plan: Plan) -> Iterator[str]:
     count = len(training_pictures(plan))
     if count < FEW_PICTURES:
         yield (
-            f"{count} {'picture is' if count == 1 else 'pictures are'} very few: the LoRA will mostly repeat them; "
+            f"{counted(count, 'picture')}: very few, the LoRA will mostly repeat them; "
             f"{FEW_PICTURES} can work, {GOOD_PICTURES} and more learn a style"
         )
 
@@ -113,7 +123,8 @@ def _rates(plan: Plan) -> Iterator[str]:
             "lower them, or train.scale_lr_by_batch: false"
         )
     if plan.network.type != "lora" and (plan.network.rank or 0) > MOST_RANK_OTHER_TYPES:
-        yield f"rank {plan.network.rank} is much for {plan.network.type}, {MOST_RANK_OTHER_TYPES} is the usual most: network.rank: {MOST_RANK_OTHER_TYPES}"
+        most = MOST_RANK_OTHER_TYPES
+        yield f"rank {plan.network.rank} is much for {plan.network.type}, {most} is the usual most: network.rank: {most}"
 
 
 def _noise(plan: Plan) -> Iterator[str]:
@@ -155,27 +166,31 @@ def _pictures_badly_used(plan: Plan) -> Iterator[str]:
     large = sorted((p for p in pictures if enlarged(p) > MUCH_ENLARGED), key=enlarged, reverse=True)
     if large:
         names = _names(large, lambda p: f"{p.width}x{p.height}")
-        yield f"{len(large)} pictures are enlarged more than {MUCH_ENLARGED:g} times, which teaches blur: {names}; use larger ones, or take them out"
+        many = counted(len(large), "picture")
+        yield f"{many} enlarged more than {MUCH_ENLARGED:g} times, which teaches blur: {names}; use larger ones or none"
     cut = sorted((p for p in pictures if cropped(p) > MUCH_CROPPED), key=cropped, reverse=True)
     if cut:
         names = _names(cut, lambda p: f"{p.width}x{p.height} to {p.bucket[0]}x{p.bucket[1]}, {cropped(p):.0%}")
-        yield f"{len(cut)} pictures lose more than {MUCH_CROPPED:.0%} of their area at the edges: {names}"
+        yield f"{counted(len(cut), 'picture')} cropped by more than {MUCH_CROPPED:.0%} of the area: {names}"
     fullest = max((count for _w, _h, count in plan.buckets), default=0)
     if (plan.train.batch_size or 1) > fullest:
-        yield f"batch_size {plan.train.batch_size} is never full, the fullest bucket has {fullest} looks per epoch, yet the rates are multiplied by it"
+        yield (
+            f"batch_size {plan.train.batch_size} is never full, the fullest bucket has {fullest} looks per epoch, "
+            f"yet the rates are multiplied by it: train.batch_size: {fullest}"
+        )
 
 
 def _looks_of_pictures(plan: Plan, found: Scan) -> Iterator[str]:
     read = [f for folder in found.folders for f in folder.pictures]
     clear = sum(f.has_alpha for f in read)
     if clear:
-        yield f"{clear} pictures can have transparent places: these are laid on {plan.data.background} (data.background)"
+        yield f"{counted(clear, 'picture')} with an alpha channel: transparent places are laid on {plan.data.background} (data.background)"
     moving = [Path(f.path).name for f in read if f.frames > 1]
     if moving:
-        yield f"{len(moving)} animated pictures: the first frame is used ({listed(moving)})"
+        yield f"{counted(len(moving), 'animated picture')}: the first frame is used ({listed(moving)})"
     small = [p for p in training_pictures(plan) if 1 < enlarged(p) <= MUCH_ENLARGED]
     if small:
-        yield f"{len(small)} pictures are smaller than their bucket and get enlarged (data.upscale_small: false leaves them as they are)"
+        yield f"{counted(len(small), 'picture')} smaller than the bucket: enlarged (data.upscale_small: false leaves them as they are)"
     looks = sum(count for _w, _h, count in plan.buckets)
     filled = looks / (plan.batches_per_epoch * (plan.train.batch_size or 1))
     if filled < 0.7 and plan.batches_per_epoch > 1:
@@ -187,7 +202,7 @@ def _not_checked(plan: Plan) -> Iterator[str]:
     memory = HashMemory(Path(plan.output) / ".cache" / "hashes.json")
     unknown = sum(not memory.is_decoded(Path(p.path)) for p in plan.pictures)
     if unknown:
-        yield f"{unknown} of {len(plan.pictures)} pictures not yet checked for damage: that is done when training starts, before anything else"
+        yield f"{unknown} of {len(plan.pictures)} pictures not yet checked for damage (done when training starts)"
 
 
 def _costs(plan: Plan) -> Iterator[str]:

@@ -16,7 +16,17 @@ BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 # Tensor names of the layers that LoRA sits on, by pieces: the original layouts of SD 1 and SDXL, and Diffusers folders.
 ATTENTION = (".transformer_blocks.", ".proj_in.", ".proj_out.")
-CONVOLUTION = (".in_layers.", ".out_layers.", ".emb_layers.", ".skip_connection.", ".op.", ".conv.", ".resnets.", ".downsamplers.", ".upsamplers.")
+CONVOLUTION = (
+    ".in_layers.",
+    ".out_layers.",
+    ".emb_layers.",
+    ".skip_connection.",
+    ".op.",
+    ".conv.",
+    ".resnets.",
+    ".downsamplers.",
+    ".upsamplers.",
+)
 TEXT_LAYERS = (".layers.", ".resblocks.")
 UNET_PREFIXES = ("model.diffusion_model.", "unet/")
 TEXT_PREFIXES = ("cond_stage_model.", "conditioner.", "text_encoder/", "text_encoder_2/")

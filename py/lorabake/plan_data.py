@@ -4,6 +4,7 @@ Pure arithmetic on what scan.py found. Not here: finding pictures (scan.py), the
 """
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +63,7 @@ def bucket_range(resolution: int, step: int) -> tuple[int, int]:
     if not first[0] <= resolution <= last[0]:
         low, high = resolution / 2, resolution * 2.0
     else:
-        left, right = next((a, b) for a, b in zip(BUCKET_RANGES, BUCKET_RANGES[1:], strict=False) if resolution <= b[0])
+        left, right = next((a, b) for a, b in itertools.pairwise(BUCKET_RANGES) if resolution <= b[0])
         share = (resolution - left[0]) / (right[0] - left[0])
         low, high = (left[i] + share * (right[i] - left[i]) for i in (1, 2))
     return max(step, int(low // step) * step), int(-(-high // step)) * step
@@ -101,7 +102,9 @@ def place(found: Scan, data: Data, row: Family) -> tuple[Picture, ...]:
     if bad:
         total = sum(len(folder.pictures) for folder in found.folders)
         listing = "\n".join(f"  {reason}" for reason in bad)
-        raise UserError(f"{len(bad)} of {total} pictures cannot be read:\n{listing}", todo="repair them or move them away, then start again")
+        raise UserError(
+            f"{len(bad)} of {total} pictures cannot be read:\n{listing}", todo="repair them or move them away, then start again"
+        )
     resolution, step = int(data.resolution or 0), bucket_step(int(data.resolution or 0), row)
     sizes = buckets.resolutions(resolution, int(data.min_bucket or 0), int(data.max_bucket or 0), step) if data.buckets else []
 

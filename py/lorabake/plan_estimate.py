@@ -6,7 +6,6 @@ from pathlib import Path
 from lorabake import paths, plan_costs
 from lorabake.families import FAMILIES
 from lorabake.plan_costs import Costs, Sizes
-from lorabake.plan_data import training_looks
 from lorabake.plan_fit import Fit, Room
 from lorabake.plan_types import Plan
 

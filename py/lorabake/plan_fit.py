@@ -1,7 +1,7 @@
 """Which batch, and whether gradient checkpointing, so that training fits the card (or the computer's memory without one).
 
-What `auto` becomes depends on the card's whole memory, not on what is free just now: the same profile must be the same run tomorrow. What is
-free now is only held against the result. Not here: the formula itself (plan_costs.py).
+What `auto` becomes depends on the card's whole memory, not on what is free just now: the same profile must be the same run tomorrow.
+What is free now is only held against the result. Not here: the formula itself (plan_costs.py).
 """
 
 from dataclasses import dataclass, field
@@ -73,7 +73,8 @@ def _warnings(load: Load, room: Room, batch: int, needed: float, checkpointing: 
     if needed <= room.usable_gib and (room.card is None or needed <= room.free_gib):
         return ()
     if needed > room.usable_gib:
-        return (f"batch {batch} needs about {needed:.1f} GiB, {room.name} has {room.total_gib:.1f}: {_remedy(load, room.usable_gib, checkpointing)}",)
+        remedy = _remedy(load, room.usable_gib, checkpointing)
+        return (f"batch {batch} needs about {needed:.1f} GiB, {room.name} has {room.total_gib:.1f}: {remedy}",)
     free_batch = batch_that_fits(load, room.free_gib, most=batch, checkpointing=checkpointing)
     or_smaller = f", or set train.batch_size: {free_batch}" if free_batch else ""
     return (

@@ -102,7 +102,9 @@ def read_file(path: Path) -> list[tuple[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError("there is no such prompt file", where=f"samples.prompts: {path}", todo="correct the path, or list the prompts there") from None
+        raise UserError(
+            "there is no such prompt file", where=f"samples.prompts: {path}", todo="correct the path, or list the prompts there"
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"this prompt file is not UTF-8 (byte {error.start})", where=str(path), todo="save it as UTF-8") from error
     except OSError as error:
@@ -110,7 +112,9 @@ def read_file(path: Path) -> list[tuple[str, str]]:
     lines = [(f"{path.name}:{number}", line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(where, line) for where, line in lines if line and not line.startswith("#")]
     if not lines:
-        raise UserError("this prompt file holds no prompts", where=str(path), todo="write one prompt per line, or leave samples.prompts out")
+        raise UserError(
+            "this prompt file holds no prompts", where=str(path), todo="write one prompt per line, or leave samples.prompts out"
+        )
     return lines
 
 
@@ -150,7 +154,9 @@ def _whole(value: str, name: str, where: str) -> int:
     limits = {"w": (1, 4096), "h": (1, 4096), "d": (0, 2**32 - 1), "s": (1, 1000)}
     low, high = limits[name]
     if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
-        raise UserError(f'--{name} "{value}" is not a whole number from {low} to {high}', where=where, todo=f"--{name} {512 if name in 'wh' else 20}")
+        raise UserError(
+            f'--{name} "{value}" is not a whole number from {low} to {high}', where=where, todo=f"--{name} {512 if name in 'wh' else 20}"
+        )
     return max(LEAST_SIDE_PX, int(value) // SIDE_STEP_PX * SIDE_STEP_PX) if name in "wh" else int(value)
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorabake import captions, images
-from lorabake.scan_layout import Chosen, Listing, Remarks, choose, listed, listing
+from lorabake.scan_layout import Chosen, Listing, Remarks, choose, listing
 from lorabake.settings import Profile
+from lorabake.wording import counted, listed
 
 NUM_THREADS = 8  # headers lie on slow disks and shares; waiting for them is shared
 
@@ -113,18 +114,21 @@ def _text_of(path: Path | str | None) -> str | None:
 
 def _tell_captions(folder: Folder, read: Sequence[captions.CaptionFile], extension: str, remarks: Remarks) -> None:
     """Captions that are missing, empty, of another extension, or in another encoding than UTF-8."""
-    fallback = f'the caption "{folder.concept}" (the folder\'s concept)' if folder.concept else "an empty caption (the folder's name has no concept)"
+    fallback = f'the caption "{folder.concept}"' if folder.concept else "an empty caption (the folder's name has no concept)"
     kind = "missing" if not folder.empty else "empty" if not folder.missing else "missing or empty"
     without = len(folder.missing) + len(folder.empty)
     if len(folder.missing) == len(folder.pictures):
-        remarks.note(f"{folder.name}: no caption files, so every picture gets {fallback}")
+        remarks.note(f"{folder.name}: no caption files, every picture gets {fallback}")
         _tell_other_captions(folder, extension, remarks)
     elif without:
-        text = f"{folder.name}: {without} of {len(folder.pictures)} captions {kind} ({listed(folder.missing + folder.empty)}): these pictures get {fallback}"
+        names = listed(folder.missing + folder.empty)
+        text = f"{folder.name}: {without} of {len(folder.pictures)} captions {kind} ({names}): these pictures get {fallback}"
         (remarks.note if folder.regularization else remarks.warn)(text)
     others = Counter(Path(c.path).suffix for c in read if c.path is not None and Path(c.path).suffix.lower() != extension.lower())
     for suffix, count in sorted(others.items()):
-        remarks.note(f"{folder.name}: {count} captions come from {suffix} files, because there is no {extension} file beside the picture")
+        remarks.note(
+            f"{folder.name}: {counted(count, 'caption')} from {suffix} files, because there is no {extension} file beside the picture"
+        )
     problems = [f"{Path(c.path).name}: {c.problem}" for c in read if c.path is not None and c.problem]
     if problems:
         remarks.warn(f"{folder.name}: {listed(problems, separator='; ')}")
@@ -133,10 +137,16 @@ def _tell_captions(folder: Folder, read: Sequence[captions.CaptionFile], extensi
 def _tell_other_captions(folder: Folder, extension: str, remarks: Remarks) -> None:
     """No captions at all: text files beside the pictures under another extension are probably meant as captions."""
     stems = {Path(f.path).stem for f in folder.pictures}
-    beside = Counter(p.suffix for p in listing(Path(folder.path)).others if p.stem in stems and p.suffix in (".tags", ".cap", ".captions", ".tag", ".text"))
+    beside = Counter(
+        p.suffix
+        for p in listing(Path(folder.path)).others
+        if p.stem in stems and p.suffix in (".tags", ".cap", ".captions", ".tag", ".text")
+    )
     if beside:
         suffix, count = beside.most_common(1)[0]
-        remarks.warn(f"{folder.name}: {count} {suffix} files lie beside the pictures; to use them as captions: data.caption_extension: {suffix}")
+        remarks.warn(
+            f"{folder.name}: {count} {suffix} files lie beside the pictures; to use them as captions: data.caption_extension: {suffix}"
+        )
 
 
 def _tell_lone_captions(files: Listing, folder: Folder, extension: str, remarks: Remarks) -> None:
@@ -145,7 +155,7 @@ def _tell_lone_captions(files: Listing, folder: Folder, extension: str, remarks:
     stems = {Path(f.path).stem for f in folder.pictures}
     lone = [p.name for p in files.others if p.suffix.lower() == extension.lower() and str(p) not in used and p.stem not in stems]
     if lone:
-        remarks.note(f"{folder.name}: {len(lone)} {extension} files have no picture of their name: {listed(lone)}")
+        remarks.note(f"{folder.name}: {counted(len(lone), f'{extension} file')} without a picture of that name: {listed(lone)}")
 
 
 def _tell_shared_stems(files: Listing, folder: Folder, remarks: Remarks) -> None:
@@ -153,7 +163,9 @@ def _tell_shared_stems(files: Listing, folder: Folder, remarks: Remarks) -> None
     counts = Counter(path.stem for path in files.pictures)
     for stem in sorted(stem for stem, count in counts.items() if count > 1)[:3]:
         names = [path.name for path in files.pictures if path.stem == stem]
-        share = "share one caption" if any(f.caption_path for f in folder.pictures if Path(f.path).stem == stem) else "would share one caption"
+        share = (
+            "share one caption" if any(f.caption_path for f in folder.pictures if Path(f.path).stem == stem) else "would share one caption"
+        )
         remarks.note(f"{folder.name}: {' and '.join(names)} {share}; both are used")
     more = sum(count > 1 for count in counts.values()) - 3
     if more > 0:

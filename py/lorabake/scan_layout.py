@@ -1,4 +1,4 @@
-"""Which folders are training folders: `<repeats>_<concept>` folders, one of them picked by itself, or a flat folder; and what else lies there.
+"""Which folders are training folders: `<repeats>_<concept>` folders, one of them picked by itself, or a flat folder; and what lies beside.
 
 The rules are those of the trainer that people come from (the number in front is the repeats; other subfolders and deeper ones are never
 seen), but nothing is left out silently. Not here: pictures' sizes and captions (scan.py).
@@ -13,6 +13,7 @@ from pathlib import Path
 from lorabake import images, paths
 from lorabake.errors import UserError
 from lorabake.settings import Profile
+from lorabake.wording import counted, listed
 
 MANY_REPEATS = 100  # a larger number in front of a name is more likely a year or a date
 FOUND_MOST, DEPTH_MOST = 5000, 3  # where a search for pictures in deeper folders gives up
@@ -20,7 +21,11 @@ NUMBERED = re.compile(r"\s*([+-]?[0-9]{1,9})\s*(?:_(.*))?", re.DOTALL)
 NEARLY = re.compile(r"\s*([0-9]{1,4})\s*[xX]?[\s\-.]*(\D.*)", re.DOTALL)
 # Files that somebody may take for training pictures, of formats that are not read here.
 LIKE_PICTURES = frozenset(
-    ".psd .psb .kra .clip .xcf .svg .heic .heif .jxl .avif .jfif .tga .dds .exr .hdr .cr2 .nef .arw .dng .pdf .mp4 .webm .zip .rar .7z".split()
+    f".{name}"
+    for name in (
+        *("psd", "psb", "kra", "clip", "xcf", "svg", "heic", "heif", "jxl", "avif", "jfif", "tga", "dds", "exr", "hdr"),
+        *("cr2", "nef", "arw", "dng", "pdf", "mp4", "webm", "zip", "rar", "7z"),
+    )
 )
 
 
@@ -66,12 +71,6 @@ class Remarks:
             self.warn(f"{' and '.join(clash)} differ only in capital letters: Windows keeps one of them; rename the other")
 
 
-def listed(names: Sequence[str], *, most: int = 3, separator: str = ", ") -> str:
-    """`a, b, c and 4 more`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return separator.join(names[:most]) + more
-
-
 def repeats_of(name: str) -> tuple[int, str] | None:
     """(repeats, concept) of `5_ConceptA`; None when the name has no such number. Underscores and spaces of the concept are kept."""
     match = NUMBERED.fullmatch(name)
@@ -85,7 +84,9 @@ def listing(folder: Path) -> Listing:
             names = {entry.name for entry in entries if entry.is_dir()}
         visible = paths.visible(folder)
     except OSError as error:
-        raise UserError(f"this folder cannot be read: {error.strerror or error}", where=str(folder), todo="allow reading it, or name another") from error
+        raise UserError(
+            f"this folder cannot be read: {error.strerror or error}", where=str(folder), todo="allow reading it, or name another"
+        ) from error
     folders = tuple(p for p in visible if p.name in names)
     pictures = tuple(p for p in visible if p.name not in names and p.suffix.lower() in images.EXTENSIONS)
     return Listing(folders, pictures, tuple(p for p in visible if p.name not in names and p.suffix.lower() not in images.EXTENSIONS))
@@ -144,7 +145,7 @@ def _numbered(folders: Sequence[Path], remarks: Remarks) -> list[Chosen]:
         repeats, concept = found
         num_pictures = len(listing(folder).pictures)
         if repeats < 1:
-            remarks.note(f"{folder.name}: not used, its name says {repeats} repeats ({num_pictures} pictures)")
+            remarks.note(f"{folder.name}: not used, its name says {repeats} repeats ({counted(num_pictures, 'picture')})")
         elif not num_pictures:
             remarks.warn(f"{folder.name}: holds no pictures, so it is not used")
         else:
@@ -164,7 +165,11 @@ def _single(root: Path, pictures: Sequence[Path], repeats: int, remarks: Remarks
     name = root.absolute().name
     numbered = repeats_of(name)
     if numbered and 1 <= numbered[0] <= MANY_REPEATS:
-        siblings = [p.name for p in listing(root.parent).folders if p != root and (repeats_of(p.name) or (0,))[0] > 0] if root.parent != root else []
+        siblings = (
+            [p.name for p in listing(root.parent).folders if p != root and (repeats_of(p.name) or (0,))[0] > 0]
+            if root.parent != root
+            else []
+        )
         text = f"images is the inner folder {name} itself: it is used as the concept {_quoted(numbered[1])} with {numbered[0]} repeats"
         if siblings:
             remarks.warn(f"{text}; its neighbours {listed(siblings)} are not used. To use all of them: images: {root.parent}")
@@ -172,7 +177,9 @@ def _single(root: Path, pictures: Sequence[Path], repeats: int, remarks: Remarks
             remarks.note(text)
         return [Chosen(root, name, *numbered)]
     why = f" (the {numbered[0]} in front of its name is not taken for repeats)" if numbered else ""
-    remarks.note(f"{name} is a flat folder, without <repeats>_<concept> folders: each picture is seen {repeats} times per epoch (data.repeats){why}")
+    remarks.note(
+        f"{name} is a flat folder, without <repeats>_<concept> folders: each picture is seen {repeats} times per epoch (data.repeats){why}"
+    )
     return [Chosen(root, name, repeats, name)]
 
 
@@ -204,20 +211,20 @@ def _regularization(profile: Profile, remarks: Remarks) -> list[Chosen]:
 
 def _tell_loose(here: Listing, chosen: Sequence[Chosen], remarks: Remarks) -> None:
     if here.pictures:
-        names = listed([p.name for p in here.pictures])
-        remarks.warn(f"{len(here.pictures)} pictures beside the numbered folders are not used ({names}); to use them move them into {chosen[0].name}")
+        many, names = counted(len(here.pictures), "picture"), listed([p.name for p in here.pictures])
+        remarks.warn(f"{many} beside the numbered folders not used ({names}); to use them move them into {chosen[0].name}")
 
 
 def _tell_skipped(folders: Sequence[Path], chosen: Sequence[Chosen], remarks: Remarks) -> None:
     """Subfolders without a number that hold pictures. Others are nobody's loss."""
-    taken = {place.path for place in chosen}
+    is_single = all(place.path not in folders for place in chosen)
     for folder in folders:
-        if folder in taken or repeats_of(folder.name):
+        count = 0 if repeats_of(folder.name) else num_pictures_below(folder)
+        if not count:
             continue
-        count = num_pictures_below(folder)
-        if count:
-            many = f"{count} or more" if count >= FOUND_MOST else str(count)
-            remarks.warn(f"{folder.name}: not used ({many} pictures), it has no number in front; to use it rename it to {_better_name(folder.name)}")
+        many = f"{count} or more pictures" if count >= FOUND_MOST else counted(count, "picture")
+        todo = f"move them up into {chosen[0].name}" if is_single else f"rename it to {_better_name(folder.name)}"
+        remarks.warn(f"subfolder {folder.name}: not used ({many}){'' if is_single else ', it has no number in front'}; to use it {todo}")
 
 
 def _better_name(name: str) -> str:
@@ -231,7 +238,7 @@ def _tell_deeper(place: Chosen, root: Path, remarks: Remarks) -> None:
     if place.path == root:
         return
     counts = [(folder.name, num_pictures_below(folder)) for folder in listing(place.path).folders]
-    deeper = [f"{place.name}/{name} ({count} pictures)" for name, count in counts if count]
+    deeper = [f"{place.name}/{name} ({counted(count, 'picture')})" for name, count in counts if count]
     if deeper:
         remarks.warn(f"deeper folders are not used: {listed(deeper)}; move the pictures up into {place.name}")
 
@@ -239,7 +246,7 @@ def _tell_deeper(place: Chosen, root: Path, remarks: Remarks) -> None:
 def _tell_formats(place: Chosen, remarks: Remarks) -> None:
     files = [p.name for p in listing(place.path).others if p.suffix.lower() in LIKE_PICTURES - set(images.EXTENSIONS)]
     if files:
-        remarks.note(f"{place.name}: {len(files)} files of formats that are not read here: {listed(files)}")
+        remarks.note(f"{place.name}: {counted(len(files), 'file')} of formats that are not read here: {listed(files)}")
 
 
 def _nearest(path: Path) -> str:
@@ -262,10 +269,12 @@ def _nothing(root: Path, here: Listing) -> UserError:
             return UserError("the numbered folders lie one level deeper", where=str(root), todo=f"images: {folder}")
     off = [p.name for p in here.folders if (repeats_of(p.name) or (1,))[0] < 1 and listing(p).pictures]
     if off:
-        return UserError(f"all folders here have 0 repeats: {listed(off)}", where=str(root), todo=f"rename {off[0]} to 5_{off[0].partition('_')[2]}")
+        return UserError(
+            f"all folders here have 0 repeats: {listed(off)}", where=str(root), todo=f"rename {off[0]} to 5_{off[0].partition('_')[2]}"
+        )
     filled = [(p, count) for p in here.folders if not repeats_of(p.name) and (count := num_pictures_below(p))]
     if filled:
-        names = listed([f"{p.name} ({count} pictures)" for p, count in filled])
+        names = listed([f"{p.name} ({counted(count, 'picture')})" for p, count in filled])
         first = filled[0][0]
         return UserError(
             f"no pictures here, and no subfolder has its repeats in front of its name: {names}",
@@ -275,7 +284,16 @@ def _nothing(root: Path, here: Listing) -> UserError:
         )
     deeper = [p for p in here.folders if repeats_of(p.name) and num_pictures_below(p)]
     if deeper:
-        return UserError(f"the pictures lie too deep: {deeper[0].name} holds only folders", where=str(root), todo=f"move the pictures up into {deeper[0].name}")
+        return UserError(
+            f"the pictures lie too deep: {deeper[0].name} holds only folders",
+            where=str(root),
+            todo=f"move the pictures up into {deeper[0].name}",
+        )
     others = [p.name for p in here.others if p.suffix.lower() in LIKE_PICTURES] or [p.name for p in here.others]
     what = "there are no pictures in this folder" + (f", only {listed(others)}" if others else "; it is empty" if not here.folders else "")
-    return UserError(what, where=str(root), allowed=f"pictures are {kinds}", todo="set images to the folder that holds your pictures or your 5_name folders")
+    return UserError(
+        what,
+        where=str(root),
+        allowed=f"pictures are {kinds}",
+        todo="set images to the folder that holds your pictures or your 5_name folders",
+    )
