@@ -15,7 +15,20 @@ from lorabake.settings import Data, Model, Network, Samples, Save, Train
 
 HASHES = Hashes("ab" * 32, "1234abcd")
 # lora-facts 1.5, "written by every training run", folder mode included.
-EXPECTED = ["session_id", "training_started_at", "training_finished_at", "output_name", "training_comment", "learning_rate", "text_encoder_lr", "unet_lr", "num_train_images", "num_reg_images", "num_validation_images", "num_batches_per_epoch", "num_epochs", "max_train_steps", "steps", "epoch", "gradient_checkpointing", "gradient_accumulation_steps", "lr_warmup_steps", "lr_scheduler", "optimizer", "max_grad_norm", "mixed_precision", "full_fp16", "fp8_base", "fp8_base_unet", "lowram", "network_module", "network_dim", "network_alpha", "network_dropout", "network_args", "v2", "base_model_version", "clip_skip", "max_token_length", "cache_latents", "seed", "noise_offset", "noise_offset_random_strength", "adaptive_noise_scale", "multires_noise_iterations", "multires_noise_discount", "ip_noise_gamma", "ip_noise_gamma_random_strength", "zero_terminal_snr", "min_snr_gamma", "debiased_estimation", "prior_loss_weight", "scale_weight_norms", "loss_type", "huber_schedule", "huber_scale", "huber_c", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "face_crop_aug_range", "resize_interpolation", "validation_seed", "validation_split", "max_validation_steps", "validate_every_n_epochs", "validate_every_n_steps", "sd_scripts_commit_hash", "sd_model_name", "sd_model_hash", "new_sd_model_hash", "batch_size_per_device", "total_batch_size", "resolution", "color_aug", "flip_aug", "random_crop", "shuffle_caption", "enable_bucket", "bucket_no_upscale", "min_bucket_reso", "max_bucket_reso", "keep_tokens", "dataset_dirs", "reg_dataset_dirs", "tag_frequency", "bucket_info"]
+NAMES = """
+session_id training_started_at training_finished_at output_name training_comment learning_rate text_encoder_lr unet_lr
+num_train_images num_reg_images num_validation_images num_batches_per_epoch num_epochs max_train_steps steps epoch
+gradient_checkpointing gradient_accumulation_steps lr_warmup_steps lr_scheduler optimizer max_grad_norm mixed_precision full_fp16
+fp8_base fp8_base_unet lowram network_module network_dim network_alpha network_dropout network_args v2 base_model_version
+clip_skip max_token_length cache_latents seed noise_offset noise_offset_random_strength adaptive_noise_scale
+multires_noise_iterations multires_noise_discount ip_noise_gamma ip_noise_gamma_random_strength zero_terminal_snr min_snr_gamma
+debiased_estimation prior_loss_weight scale_weight_norms loss_type huber_schedule huber_scale huber_c caption_dropout_rate
+caption_dropout_every_n_epochs caption_tag_dropout_rate face_crop_aug_range resize_interpolation validation_seed validation_split
+max_validation_steps validate_every_n_epochs validate_every_n_steps sd_scripts_commit_hash sd_model_name sd_model_hash
+new_sd_model_hash batch_size_per_device total_batch_size resolution color_aug flip_aug random_crop shuffle_caption enable_bucket
+bucket_no_upscale min_bucket_reso max_bucket_reso keep_tokens dataset_dirs reg_dataset_dirs tag_frequency bucket_info
+"""
+EXPECTED = set(NAMES.split())
 
 
 def folder(path: str, *, repeats: int = 5, regularization: bool = False) -> PlannedFolder:
