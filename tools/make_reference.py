@@ -12,10 +12,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "py"))
 
-from lorabake import kohya
-from lorabake.kinds import plain
-from lorabake.settings import BLOCKS, Key, Profile, keys
-from lorabake.settings_later import NOT_YET, NOT_YET_VALUES
+from lorabake import kohya  # noqa: E402
+from lorabake.kinds import plain  # noqa: E402
+from lorabake.settings import BLOCKS, Key, Profile, keys  # noqa: E402
+from lorabake.settings_later import NOT_YET, NOT_YET_VALUES  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "profile-reference.md"
 SCHEMA = ROOT / "profiles" / "lorabake.schema.json"
@@ -40,8 +40,8 @@ train:
 
 - The first line is for editors (VS Code with the YAML extension of Red Hat, and others): they then complete keys, show what each means and
   underline mistakes. It is the path from the profile to `profiles/lorabake.schema.json`.
-- Relative paths count from the profile's folder, also in `--set`. `~` is your home folder. Paths of Windows need no quotes; where you use quotes,
-  use single ones: in double quotes `"D:\\new"` holds a line break.
+- Relative paths count from the profile's folder, also in `--set`. `~` is your home folder. Paths of Windows need no quotes; where you use
+  quotes, use single ones: in double quotes `"D:\\new"` holds a line break.
 - `auto` is worked out by the plan, which prints what it became and why (`--plan-only`).
 - An empty value or `null` is the same as leaving a key out where the default is `auto`, nothing or empty text.
 - Text needs no quotes, but for a value that begins with one of `@ % & * ! { [ # | > '` or holds `: ` or ` #`.

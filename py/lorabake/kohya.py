@@ -63,7 +63,6 @@ OTHER_NAMES: Mapping[str, str] = {
     "mid_lr_weight": "network.blocks",
     "min_bucket_resolution": "data.min_bucket",
     "min_timestep": "train.timesteps",
-    "model": "base_model (the group model: holds how it is used)",
     "model_path": "base_model",
     "multires_noise_discount": "train.multires",
     "multires_noise_iterations": "train.multires",

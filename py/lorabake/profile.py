@@ -186,7 +186,9 @@ def _read_block(reading: _Reading, block: yaml_nodes.Entry) -> None:
 
 def _group_advice(reading: _Reading, block: yaml_nodes.Entry) -> str:
     if isinstance(block.node, yaml.SequenceNode):
-        return "without the dashes"
+        return "without dashes and brackets"
+    if block.key == "model":
+        return f"base_model: {block.node.value}, if the base model is meant"
     if squeezed := re.match(r"(\w+):(\S+)", str(block.node.value)):
         return f"a space after the colon: {squeezed[1]}: {squeezed[2]}"
     example = next(dotted for dotted in reading.known if dotted.startswith(f"{block.key}."))

@@ -11,7 +11,7 @@ from lorabake import kohya
 from lorabake.settings import BLOCKS
 from lorabake.settings_later import topic_of
 
-CLOSE = 0.6
+CLOSE, CLOSER = 0.6, 0.75
 
 
 def advice(dotted: str, known: Iterable[str]) -> tuple[str, set[str]]:
@@ -54,12 +54,12 @@ def _near(block: str, name: str, known: list[str]) -> tuple[str, set[str]]:
     siblings: Mapping[str, str] = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == block}
     if found := get_close_matches(name, siblings, 1, CLOSE):
         return f"did you mean {siblings[found[0]]}?", {siblings[found[0]]}
-    if not block and (group := get_close_matches(name, BLOCKS, 1, CLOSE)):
+    if not block and (group := get_close_matches(name, BLOCKS, 1, CLOSER)):
         return f"did you mean {group[0]}?", set()
     last: dict[str, list[str]] = {}
     for key in known:
         last.setdefault(key.rpartition(".")[2], []).append(key)
-    if found := get_close_matches(name, last, 1, 0.75) or get_close_matches(f"{block}.{name}", known, 1, 0.75):
+    if found := get_close_matches(name, last, 1, CLOSER) or get_close_matches(f"{block}.{name}", known, 1, CLOSER):
         meant = last.get(found[0], [found[0]])
         return f"did you mean {' or '.join(meant)}?", set(meant)
     foreign = kohya.names()

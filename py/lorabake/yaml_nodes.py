@@ -102,7 +102,7 @@ def compose(text: str) -> tuple[yaml.Node | None, list[SyntaxMistake]]:
             text = mended
         except yaml.reader.ReaderError as error:
             line = text[: error.position].count("\n") + 1
-            return None, [*mistakes, SyntaxMistake(line, f"a character that YAML does not allow (U+{ord(str(error.character)):04X})")]
+            return None, [*mistakes, SyntaxMistake(line, f"a character that YAML does not allow (U+{int(error.character):04X})")]
         except RecursionError:
             return None, [*mistakes, SyntaxMistake(1, "lists inside lists without end")]
     return None, mistakes
@@ -217,7 +217,7 @@ def raw(node: yaml.Node, depth: int = 0) -> Raw:
     """Text, lists and dicts of text; None where nothing (or null) is typed. Raises Wrong for YAML tags and names that come twice."""
     if depth > DEEPEST:
         raise Wrong("lists inside lists without end")
-    if node.tag.startswith("!"):
+    if node.tag.startswith("!") or "python/" in node.tag:
         raise Wrong(f"a value that begins with {node.tag} is read as a YAML tag", "put the value in quotes")
     if is_null(node):
         return None
