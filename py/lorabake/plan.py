@@ -60,7 +60,8 @@ def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Pla
     subject = _Subject(loaded, base, FAMILIES[base.family], shapes, walk(loaded.profile))
     data, pictures = _pictures(subject)
     network = plan_settings.network(loaded.profile.network, subject.reasons)
-    machine, device = plan_settings.machine(loaded, hardware.cards() if cards is None else cards, subject.reasons)
+    seen = hardware.look() if cards is None else hardware.Seen(tuple(cards))
+    machine, device = plan_settings.machine(loaded, seen, subject.reasons)
     precision, precision_reason = hardware.precision(machine.room.card, loaded.profile.train.mixed_precision)
     parts = plan_settings.trained_parts(network, loaded.profile.train)
     size = plan_costs.sizes(shapes, network, parts=parts, conv=NETWORKS[network.type].has_conv)
@@ -70,7 +71,8 @@ def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Pla
     costs = estimate(draft, size, machine, chosen)
     plan = replace(draft, costs=costs)
     notes, warnings = advise(plan, subject.found, loaded)
-    return replace(plan, notes=(*notes, *draft.notes), warnings=(*warnings, *chosen.warnings))
+    trouble = (f"the NVIDIA card cannot be used, so the CPU is: {seen.problem}",) if seen.problem and device == "cpu" else ()
+    return replace(plan, notes=(*notes, *draft.notes), warnings=(*warnings, *chosen.warnings, *trouble))
 
 
 def _short(base: Base) -> Base:
@@ -166,8 +168,8 @@ def _draft(
         epochs=count.epochs,
         steps_at_batch_1=count.steps_at_batch_1,
         rate_factor=factor,
-        unet_lr_used=train.unet_lr * factor if "unet" in parts else 0.0,
-        text_encoder_lr_used=train.text_encoder_lr * factor if "text_encoder" in parts else 0.0,
+        unet_lr_used=plan_settings.used_rate(train.unet_lr, factor) if "unet" in parts else 0.0,
+        text_encoder_lr_used=plan_settings.used_rate(train.text_encoder_lr, factor) if "text_encoder" in parts else 0.0,
         precision=train.mixed_precision or "fp32",
         precision_reason=precision_reason,
         device=train.device or "cpu",

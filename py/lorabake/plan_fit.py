@@ -4,6 +4,7 @@ What `auto` becomes depends on the card's whole memory, not on what is free just
 What is free now is only held against the result. Not here: the formula itself (plan_costs.py).
 """
 
+import math
 from dataclasses import dataclass, field
 
 from lorabake.hardware import Card
@@ -18,7 +19,7 @@ MOST_BATCH = 64  # where the search for what fits ends
 
 @dataclass(frozen=True)
 class Room:
-    """Memory to train in, GiB. `card` is None on the CPU, where `free_gib` is not asked."""
+    """Memory to train in, GiB; a total of 0 is unknown. `card` is None on the CPU, where `free_gib` is not asked."""
 
     card: Card | None
     total_gib: float
@@ -26,6 +27,8 @@ class Room:
 
     @property
     def usable_gib(self) -> float:
+        if not self.total_gib:
+            return math.inf
         return self.total_gib - CARD_RESERVE_GIB if self.card else self.total_gib * HOST_SHARE
 
     @property
@@ -70,7 +73,7 @@ def _batch_reason(batch: int, wanted: int, room: Room) -> str:
 
 def _warnings(load: Load, room: Room, batch: int, needed: float, checkpointing: bool) -> tuple[str, ...]:
     """Sentences where it does not fit: the batch that does is named."""
-    if needed <= room.usable_gib and (room.card is None or needed <= room.free_gib):
+    if needed <= room.usable_gib and (room.card is None or needed <= (room.free_gib or math.inf)):
         return ()
     if needed > room.usable_gib:
         remedy = _remedy(load, room.usable_gib, checkpointing)

@@ -4,7 +4,6 @@ Not here: the pictures' settings (plan_data.py), batch and checkpointing (plan_f
 """
 
 import re
-from collections.abc import Sequence
 
 from lorabake import hardware
 from lorabake.errors import UserError
@@ -69,13 +68,13 @@ def model(loaded: Loaded, base: Base, row: Family, shapes: Shapes, reasons: Reas
     return asked.model_copy(update={"clip_skip": value})
 
 
-def machine(loaded: Loaded, cards: Sequence[hardware.Card], reasons: Reasons) -> tuple[Machine, str]:
+def machine(loaded: Loaded, seen: hardware.Seen, reasons: Reasons) -> tuple[Machine, str]:
     """Where to train: (memory and threads, "cpu" or "cuda:<n>"). `auto` is the card with the most free memory, else the CPU."""
-    train = loaded.profile.train
+    train, cards = loaded.profile.train, seen.cards
     threads = train.cpu_threads or hardware.cpu_threads()
     asked = train.device
     if asked == "cpu" or (asked is None and not cards):
-        reasons["train.device"] = "typed" if asked else "no NVIDIA card was found"
+        reasons["train.device"] = "typed" if asked else seen.problem or "no NVIDIA card was found"
         total = hardware.host_memory_gib()
         return Machine(Room(None, total, total), threads), "cpu"
     if asked is None:
@@ -88,7 +87,7 @@ def machine(loaded: Loaded, cards: Sequence[hardware.Card], reasons: Reasons) ->
             raise UserError(
                 f"train.device {asked}, but there is no such card",
                 where=loaded.where("train.device"),
-                allowed=", ".join(f"cuda:{c.index} ({c.name})" for c in cards) or "cpu: no NVIDIA card was found",
+                allowed=", ".join(f"cuda:{c.index} ({c.name})" for c in cards) or f"cpu: {seen.problem or 'no NVIDIA card was found'}",
                 todo="train.device: auto",
             )
         card = match[0]
@@ -110,3 +109,8 @@ def train_settings(asked: Train, chosen: Fit, precision: str, device: str) -> Tr
 def rate_factor(train: Train) -> int:
     """What both rates are multiplied by: pictures per optimizer step. `train` is resolved."""
     return int(train.batch_size or 1) * train.accumulation * train.processes if train.scale_lr_by_batch else 1
+
+
+def used_rate(typed: float, factor: int) -> float:
+    """typed x factor, without the last digits that binary fractions add: 8e-5 x 5 is 4e-4."""
+    return float(f"{typed * factor:.12g}")
