@@ -1,13 +1,16 @@
 """The printed plan: figures and sentences are there, aligned, in ASCII, within the width, warnings last."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+import sd1_header
+from lorabake import hardware, paths, plan, profile
 from lorabake.plan_text import LABEL, rate, render
 from picture_sets import CARD_12, make, picture, pictures
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "plans"
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,19 @@ def test_switched_off_things_are_said(tmp_path):
     pictures(tmp_path / "set/5_a", 3)
     text = render(make(tmp_path, tmp_path / "set", {"data.buckets": "false", "network.target": "unet", "train.steps": "7"}))
     assert "off: every picture is cropped to 128x128" in text and "text encoder  not trained" in text and "the last one cut short" in text
+
+
+@pytest.mark.parametrize("path", sorted(paths.PROFILES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_profiles_give_these_pages(path, tmp_path, monkeypatch):
+    """On one imagined machine. After a wanted change run this file with LORABAKE_REWRITE=1, then read the difference."""
+    monkeypatch.setattr(hardware, "cpu_threads", lambda: 2)
+    monkeypatch.setattr(hardware, "host_memory_gib", lambda: 16.0)
+    monkeypatch.setattr(paths, "free_bytes", lambda _folder: 100 * 2**30)
+    base = sd1_header.write(tmp_path / "pocket.safetensors", metadata=sd1_header.POCKET_METADATA)
+    loaded = profile.load(path, [f"base_model={base}", f"output={tmp_path / 'out'}"])
+    page = render(plan.make(loaded, cards=[])).replace(str(tmp_path), "").replace("\\", "/") + "\n"
+    golden = GOLDEN / f"{path.stem}.txt"
+    if os.environ.get("LORABAKE_REWRITE"):
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(page, encoding="utf-8", newline="\n")
+    assert page == golden.read_text(encoding="utf-8")

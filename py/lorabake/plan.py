@@ -123,7 +123,7 @@ def counts(train: Train, looks: Sequence[int], training_looks: int) -> _Counts:
 
 def saves(name: str, save: Save, count: _Counts) -> dict[int, str]:
     """step -> file name, in order: epochs `name-000001`, steps `name-step00000001`, and `name` itself for the last step alone."""
-    found = {}
+    found: dict[int, str] = {}
     if save.every_steps:
         found |= {step: f"{name}-step{step:08d}.safetensors" for step in range(save.every_steps, count.total_steps, save.every_steps)}
     if save.every_epochs:

@@ -88,6 +88,8 @@ def _read(place: Chosen, extension: str, pool: ThreadPoolExecutor, remarks: Rema
 def _found(path: Path, concept: str, extension: str) -> tuple[Found, captions.CaptionFile]:
     caption = captions.read(path, extension)
     text = (caption.text or "").strip() or concept
+    if not _is_text(str(path)):
+        return Found(str(path), 0, 0, text, None, 0, 0, f"{ascii(path.name)}: its name is not Unicode text; rename it"), caption
     try:
         state = path.stat()
         header = images.header(path)
@@ -106,6 +108,15 @@ def _found(path: Path, concept: str, extension: str) -> tuple[Found, captions.Ca
         frames=header.frames,
     )
     return found, caption
+
+
+def _is_text(name: str) -> bool:
+    """Linux names can hold bytes that are no text, which no JSON file and no LoRA's metadata could carry."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text_of(path: Path | str | None) -> str | None:
