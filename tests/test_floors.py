@@ -1,0 +1,132 @@
+"""The floors of the library: a module imports only from rows above its own in FLOORS, and F0 to F2 never import torch.
+
+A new module is added to the row it belongs to; one that stands nowhere fails. Imports inside functions and under TYPE_CHECKING count too.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PY = Path(__file__).parents[1] / "py"
+LIBRARY = PY / "lorabake"
+
+# Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
+FLOORS: tuple[tuple[str, str], ...] = (
+    # standard library only: these run before anything is installed
+    ("F0", "console wording kinds"),
+    ("F0", "errors"),
+    ("F0", "paths hardware"),
+    ("F0", "venvs torch_builds"),
+    ("F0", "installer"),
+    ("F0", "builder"),
+    ("F0", "environment"),
+    ("F0", "doctor"),
+    # plain facts, pictures, captions, settings; no torch up to F2
+    ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later"),
+    ("F1", "modelfile images"),
+    ("F1", "families.layouts hashes"),
+    ("F1", "families"),
+    ("F1", "settings"),
+    ("F2", "kohya profile_checks plan_costs plan_prompts scan_layout"),
+    ("F2", "profile_names scan plan_fit"),
+    ("F2", "profile plan_data"),
+    ("F2", "plan_types"),
+    ("F2", "plan_estimate plan_advice"),
+    ("F2", "plan_settings"),
+    ("F2", "plan"),
+    ("F2", "plan_text report metadata"),
+    # torch: device and dtype applied, files, ddpm maths
+    ("F3", "device weights noise"),
+    # families and networks
+    ("F4", "families.sd1_keys families.tokenizer networks.lora optimizers attach"),
+    ("F4", "families.sd1 networks.locon"),
+    ("F5", "dataset sampler"),
+    ("F5", "cache"),
+    # the jobs
+    ("F6", "trainer runs runlog states suggest stopper"),
+    ("F6", "gallery"),
+    ("F6", "bake"),
+    ("F6", "jobs"),
+)
+ROW = {name: index for index, (_, names) in enumerate(FLOORS) for name in names.split()}
+NO_TORCH = ("F0", "F1", "F2")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(LIBRARY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(LIBRARY.rglob("*.py")) if path != LIBRARY / "__init__.py"}
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(line, full dotted name) of everything that a file imports, `from a import b` as a.b."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def of_ours(dotted: str) -> str | None:
+    """The module of lorabake that an imported name belongs to; None for the package itself and for others' packages."""
+    if not dotted.startswith("lorabake."):
+        return None
+    name = dotted.removeprefix("lorabake.")
+    while name and name not in ROW and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def test_every_module_has_a_floor():
+    homeless = sorted(set(MODULES) - set(ROW))
+    assert not homeless, f"add to FLOORS in tests/test_floors.py: {homeless}"
+
+
+def test_no_module_stands_twice():
+    assert len(ROW) == sum(len(names.split()) for _, names in FLOORS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_from_rows_above_its_own(name):
+    row = ROW[name]
+    wrong = []
+    for line, dotted in imports(MODULES[name]):
+        other = of_ours(dotted)
+        if other and other != name and ROW.get(other, len(FLOORS)) >= row:
+            wrong.append(
+                f"{MODULES[name].name}:{line}: {name} ({FLOORS[row][0]}) imports {other} ({FLOORS[ROW[other]][0] if other in ROW else '?'})"
+            )
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if FLOORS[ROW.get(name, -1)][0] == "F0"])
+def test_the_ground_floor_needs_only_the_standard_library(name):
+    foreign = [dotted for _, dotted in imports(MODULES[name]) if dotted.split(".")[0] not in {*sys.stdlib_module_names, "lorabake"}]
+    assert not foreign
+
+
+def in_a_new_process(code: str) -> str:
+    env = {**os.environ, "PYTHONPATH": str(PY)}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_floors_0_to_2_leave_torch_out():
+    names = [f"lorabake.{name}" for name in MODULES if FLOORS[ROW.get(name, -1)][0] in NO_TORCH]
+    heavy = "{'torch', 'diffusers', 'transformers', 'accelerate', 'numpy'}"
+    code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint(sorted({heavy} & set(sys.modules)))"
+    found = in_a_new_process(code)
+    assert found in ("[]", "['numpy']"), found
+
+
+def test_reading_a_profile_needs_neither_torch_nor_numpy():
+    code = "import sys\nfrom lorabake import profile\nprint(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    assert in_a_new_process(code) == "[]"
