@@ -115,8 +115,9 @@ def test_the_ground_floor_needs_only_the_standard_library(name):
 
 
 def in_a_new_process(code: str) -> str:
-    env = {**os.environ, "PYTHONPATH": str(PY)}
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PY)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_floors_0_to_2_leave_torch_out():

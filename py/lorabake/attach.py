@@ -13,11 +13,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from lorabake.errors import UserError
 from lorabake.networks import NETWORKS
-from lorabake.weights import load_checkpoint, read_header
+from lorabake.weights import read_header
 
 PARTS = ("text_encoder", "unet")  # in the order of the saved keys
 Target = tuple[str, nn.Module, str]  # name in LoRA files, layer, part
@@ -129,7 +130,7 @@ class Attached:
         return [parameter for adapter in chosen for parameter in adapter.trained()]
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All tensors under their saved keys, text encoder first. They share memory with the live ones: save or copy before the next step."""
+        """All tensors under their saved keys, text encoder first. They share memory with the live ones: copy what is to outlast a step."""
         return {f"{name}.{key}": t.detach() for name, adapter in self.adapters.items() for key, t in adapter.tensors.items()}
 
     @torch.no_grad()
@@ -187,7 +188,7 @@ class LoraFile:
 def read_lora(path: Path) -> LoraFile:
     """Read a LoRA of any family in the key names that web UIs share. Raises UserError naming what is unknown in it."""
     _, metadata = read_header(path)
-    tensors = load_checkpoint(path)
+    tensors = load_file(path)
     modules: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         name, _, suffix = key.partition(".")
@@ -240,8 +241,8 @@ def attach_modules(targets: Iterable[Target], file: LoraFile, unet_weight: float
                 todo="use a LoRA of the same family and size as the base model",
             ) from error
     for (name, module, part), tensors in zip(chosen, fitted, strict=True):
-        weight = module.weight
-        moved = {key: t.to(weight.device, weight.dtype) if key in functions.TRAINED else t for key, t in tensors.items()}
+        like = {"device": module.weight.device, "dtype": module.weight.dtype, "copy": True}  # a copy lets go of the file
+        moved = {key: tensor.to(**like) if key in functions.TRAINED else tensor for key, tensor in tensors.items()}
         attached.hang(name, Adapter(module, part, functions, moved, attached.strengths))
     return attached
 

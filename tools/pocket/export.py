@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "py"), str(Path(__file__).parent)]
 from lorabake.families import sd1
 from unet import Pocket
-from vae import autoencoder
+from vae import SD_EPS, TRAINING_EPS, autoencoder
 
 SCALING = 0.18215
 METADATA = {
@@ -43,6 +43,24 @@ def fold(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:
     out.weight *= (std * SCALING).view(1, 4, 1, 1)
 
 
+@torch.no_grad()
+def to_sd_eps(vae: AutoencoderKL) -> None:
+    """The same function with SD's own epsilon: everything that enters a norm is made k times smaller, k = sqrt(1e-6 / trained epsilon).
+
+    A norm of k * x with epsilon k^2 * e is the norm of x with epsilon e. What writes into the residual stream, and each conv1 before its
+    norm2, is scaled; layers from stream to stream (shortcuts, resampling) keep their weights and scale their bias.
+    """
+    k = (SD_EPS / TRAINING_EPS) ** 0.5
+    for name, module in vae.named_modules():
+        if isinstance(module, torch.nn.GroupNorm):
+            module.eps = SD_EPS
+        elif name.endswith(("encoder.conv_in", "decoder.conv_in", "conv1", "conv2", "to_out.0")):
+            module.weight *= k
+            module.bias *= k
+        elif name.endswith(("conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv")):
+            module.bias *= k
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trained", type=Path, help="the folder of vae.py and unet.py")
@@ -53,6 +71,7 @@ def main() -> None:
     vae = autoencoder()
     refined = options.trained / "vae_decoder.safetensors"
     vae.load_state_dict(load_file(refined if refined.exists() else options.trained / "vae.safetensors"))
+    to_sd_eps(vae)
     stats = torch.load(options.trained / "latent_stats.pt", weights_only=True)
     fold(vae, stats["mean"], stats["std"])
     models = SimpleNamespace(unet=pocket.unet, text_encoder=pocket.text, vae=vae)

@@ -57,7 +57,7 @@ def scale_of(tensors: Tensors) -> float:
 
 
 def _alpha(tensors: Tensors) -> float:
-    return float(tensors[ALPHA] if ALPHA in tensors else 0) or float(rank_of(tensors))
+    return float(tensors.get(ALPHA, 0)) or float(rank_of(tensors))
 
 
 def fit(tensors: Tensors, shape: tuple[int, ...]) -> dict[str, torch.Tensor]:

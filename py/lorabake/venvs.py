@@ -1,0 +1,117 @@
+"""What an environment is: a numbered folder under venv/, finished when its stamp stands in it; venv/current.txt names the one in use.
+
+Not here: making one (builder.py) and going into it (environment.py). Runs at every start, so it starts no program, asks no network and
+imports little. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lorabake import hardware, paths
+
+STAMP = "lorabake.json"
+IN_USE = "_in-use"
+REQUIREMENTS, TESTS, TORCH = "requirements.txt", "tests.txt", "torch.json"
+PYTHONS = ((3, 11), (3, 13))  # oldest and newest that the set is tested on
+
+
+def python_of(env: Path) -> Path:
+    """The interpreter of an environment."""
+    return env / "Scripts" / "python.exe" if os.name == "nt" else env / "bin" / "python"
+
+
+def library_of(env: Path) -> Path:
+    """Its site-packages folder."""
+    if os.name == "nt":
+        return env / "Lib" / "site-packages"
+    return next(iter(sorted((env / "lib").glob("python3.*/site-packages"))), env / "lib" / "site-packages")
+
+
+def numbered(root: Path) -> list[Path]:
+    """The environments under `root`, finished or not, in order."""
+    return [entry for entry in paths.visible(root) if entry.name.isdigit() and entry.is_dir()] if root.is_dir() else []
+
+
+def read_stamp(env: Path) -> dict[str, Any]:
+    """The stamp of a finished environment, {} for any other folder."""
+    try:
+        stamp = json.loads((env / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def current(root: Path) -> Path | None:
+    """The environment that current.txt names, whatever its state."""
+    try:
+        name = (root / "current.txt").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return root / name if name.isdigit() else None
+
+
+def lock_hash(stack: Path) -> str:
+    """A hash of the pinned set and of torch's version; comments, blank lines and line ends do not count."""
+    lines = (line.split("#")[0].strip() for line in (stack / REQUIREMENTS).read_text(encoding="utf-8").splitlines())
+    pinned = "\n".join(sorted(line for line in lines if line))
+    version = json.loads((stack / TORCH).read_text(encoding="utf-8"))["version"]
+    return hashlib.sha256(f"{pinned}\ntorch=={version}".encode()).hexdigest()[:16]
+
+
+def tests_hash(stack: Path) -> str:
+    """The same for the packages that only the tests need."""
+    return hashlib.sha256((stack / TESTS).read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
+
+
+def why_not(env: Path | None, stack: Path) -> str:
+    """Why this environment cannot be used as it is, '' when it can: stamped, the same pinned set, its Python still there."""
+    if env is None:
+        return "there is no environment yet"
+    stamp = read_stamp(env)
+    if not stamp:
+        return f"{env.name} was not finished"
+    if stamp.get("lock") != lock_hash(stack):
+        return "the pinned set has changed"
+    if not python_of(env).exists():
+        return f"the Python of {env.name} is gone"
+    base = str(stamp.get("base", ""))
+    link = os.path.realpath(python_of(env)) if os.name == "posix" else base
+    if link != base or not os.path.lexists(base):  # Python from the Microsoft Store is a link that cannot be followed
+        return f"the Python that {env.name} was made with ({base}) is gone or replaced"
+    return ""
+
+
+def card_changed(env: Path) -> bool:
+    """Whether the NVIDIA driver or card is another than when the environment was made (a cheap look; nvidia-smi then says more)."""
+    return bool(read_stamp(env).get("mark", "") != hardware.driver_mark())
+
+
+def inside(env: Path) -> bool:
+    """Whether this process runs in the environment."""
+    with suppress(OSError):
+        return os.path.samefile(sys.prefix, env)  # noqa: PTH121  (sys.prefix is text)
+    return False
+
+
+def hold(env: Path) -> int | None:
+    """Mark the environment as in use for the life of this process; a file number that is never closed, None where that is not possible.
+
+    Linux: a shared lock on a file. Windows: the open file alone keeps the folder from being renamed.
+    """
+    try:
+        number = os.open(env / IN_USE, os.O_RDWR | os.O_CREAT)
+    except OSError:
+        return None  # a folder that cannot be written is not going to be removed either
+    if os.name == "posix":
+        import fcntl
+
+        with suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return number
