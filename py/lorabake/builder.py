@@ -149,7 +149,7 @@ def unfit(env: Path | None, choice: torch_builds.Choice) -> str:
 
 
 def torch_due(row: str, choice: torch_builds.Choice) -> str:
-    """Why the installed torch (row of torch.json) must be replaced, '' when it may stay: an absent card or a silent index leaves it as it is."""
+    """Why the installed torch (row of torch.json) must go, '' when it may stay: an absent card or a silent index leaves it as it is."""
     for_card = [build for build in choice.builds if build.compute]
     if row in choice.names and not (for_card and row in ON_CPU):
         return ""
@@ -157,7 +157,7 @@ def torch_due(row: str, choice: torch_builds.Choice) -> str:
         return ""
     silent = [torch_builds.probe(build) for build in for_card]
     if silent and all(silent):
-        console.say(f"torch {for_card[0].name} would suit the card, but its index does not answer ({silent[0]}); torch {row} stays")
+        console.say(f"torch {for_card[0].name} would suit the card, but its index does not answer ({silent[0]}): {row} stays")
         return ""
     return f"torch {row} is installed, {choice.names[0]} is due"
 
@@ -213,8 +213,10 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
             console.say(f"  torch {build.name}: {error.what}; trying the next")
             continue
         if build.compute and told["trouble"]:
-            console.say(f"  torch {build.name} does not compute on this card: {told['trouble']}; trying the next")
-            continue
+            going_on = "kept, as it was asked for" if choice.asked else "trying the next"
+            console.say(f"  torch {build.name} does not compute here: {told['trouble']}; {going_on}")
+            if not choice.asked:
+                continue
         paths.write_text(work.env / PIN, f"torch=={told['version']}\n")
         console.say(f"  torch {told['version']} computes{' on the card' if told['cuda'] and not told['trouble'] else ' on the CPU'}")
         work.keep(torch=told["version"], row=build.name)

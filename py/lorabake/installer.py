@@ -38,7 +38,8 @@ UNWANTED = (
 )
 NO_NETWORK = re.compile(
     r"name resolution|Name or service not known|getaddrinfo failed|Failed to establish a new connection|NewConnectionError|"
-    r"ConnectTimeoutError|Read timed out|ReadTimeoutError|ProxyError|Network is unreachable|Connection (reset|refused|aborted)|RemoteDisconnected"
+    r"ConnectTimeoutError|Read timed out|ReadTimeoutError|ProxyError|Network is unreachable|"
+    r"Connection (reset|refused|aborted)|RemoteDisconnected"
 )
 SENTENCES = (  # what the tail of a log holds, what it means, what to do
     (r"ensurepip is not available|No module named '?ensurepip|No module named '?venv", "this Python has no venv", "{venv}"),
@@ -101,7 +102,7 @@ def clean_variables(temp: Path | None) -> dict[str, str]:
 
 
 def run_step(command: list[str], *, label: str, log: Path, temp: Path, started: Callable[[int], None] = lambda pid: None) -> str:
-    """Run a program to its end and return the tail of its output; `started` gets its process id. Raises what `explain` makes of a failure."""
+    """Run a program to its end and return the tail of its output; `started` gets its process id. Raises what `explain` says."""
     step = Step(label)
     begin = time.monotonic()
     temp.mkdir(parents=True, exist_ok=True)
