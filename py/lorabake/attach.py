@@ -29,7 +29,6 @@ OTHER_KINDS = {
     "lokr_": "a LoKr",
     "dora_scale": "a DoRA",
     "oft_": "an OFT",
-    ".diff": "a full difference of weights",
     ".lora_A.": "a LoRA with the key names of diffusers or PEFT",
     ".lora.down.": "a LoRA with the key names of diffusers",
 }
