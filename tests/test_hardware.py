@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -144,7 +143,6 @@ def test_no_driver_is_no_trouble(monkeypatch):
 def test_this_machine():
     assert hardware.host_memory_gib() > 0.5
     assert 1 <= hardware.cpu_threads() <= (os.cpu_count() or 1)
-    assert isinstance(hardware.driver_mark(), str)
     assert hardware.memory_bytes()["free"] > 0
 
 
@@ -154,4 +152,3 @@ def test_a_real_card():
     if not seen.cards:
         pytest.skip(f"no NVIDIA card here {seen.problem}")
     assert seen.cards[0].vram_gib > 0
-    assert sys.platform == "win32" or hardware.driver_mark()

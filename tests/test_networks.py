@@ -163,12 +163,12 @@ def native(module, x, tensors, factor):
     return module(x) + lora.branch(module, x, tensors, factor)
 
 
-def results(forward, x, *, factor=0.7, dtype=torch.float32, autocast=False, bias=True):
+def results(forward, x, *, factor=0.7, dtype=torch.float32, bias=True):
     """Output and gradients of x, down and up."""
     module = layer((12, 8), bias=bias).to(dtype)
     tensors = {key: t.requires_grad_(key != "alpha") for key, t in trained_tensors("lora", (12, 8)).items()}
     x = x.requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         out = forward(module, x, tensors, factor)
     weights = torch.randn(out.shape, generator=generator(9)).to(out.dtype)
     return [out, *torch.autograd.grad((out * weights).sum(), [x, tensors["lora_down.weight"], tensors["lora_up.weight"]])]
@@ -197,14 +197,14 @@ def test_fused_linear_without_bias():
         assert torch.allclose(ours, torch_s, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("x_dtype", [torch.float32, torch.bfloat16])
-def test_fused_linear_under_autocast_is_as_near_the_truth_as_torch_s(x_dtype):
-    """In bf16 the two round differently; against float32 ours may not be worse, and the LoRA's gradients stay float32."""
-    x = inputs((12, 8)).to(x_dtype)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wide", [False, True], ids=["half-input", "float32-input"])
+def test_fused_linear_under_autocast_is_as_near_the_truth_as_torch_s(dtype, wide):
+    """The two round differently; against float32 ours may not be worse, and the LoRA's gradients stay float32."""
+    x = inputs((12, 8)).to(torch.float32 if wide else dtype)
     truth = results(native, x.float().detach().clone())
-    ours = results(lora.forward, x.detach().clone(), dtype=torch.bfloat16, autocast=True)
-    torch_s = results(native, x.detach().clone(), dtype=torch.bfloat16, autocast=True)
-    assert [tensor.dtype for tensor in ours] == [torch.bfloat16, x_dtype, torch.float32, torch.float32]
+    ours, torch_s = (results(forward, x.detach().clone(), dtype=dtype) for forward in (lora.forward, native))
+    assert [tensor.dtype for tensor in ours] == [dtype, x.dtype, torch.float32, torch.float32]
     assert [tensor.dtype for tensor in ours] == [tensor.dtype for tensor in torch_s]
     for a, b, true in zip(ours, torch_s, truth, strict=True):
         assert (a - true).abs().mean() <= 1.3 * (b - true).abs().mean() + 1e-3

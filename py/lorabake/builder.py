@@ -188,7 +188,7 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
             raise UserError(f"torch {work.done['torch']} was replaced by {version}", where=str(work.log), todo="start again")
         console.say("  everything imports")
         work.keep(set=work.key["lock"])
-    stamp = {**key, "torch": work.done["torch"], "row": work.done["row"], "asked": asked, "mark": hardware.driver_mark(), "tests": None}
+    stamp = {**key, "torch": work.done["torch"], "row": work.done["row"], "asked": asked, "mark": venvs.driver_mark(), "tests": None}
     paths.write_json(work.env / venvs.STAMP, {**stamp, "made": time.strftime("%Y-%m-%d %H:%M"), "choice": choice.reason})
     (work.env / PROGRESS).unlink(missing_ok=True)
     return work.env
@@ -228,7 +228,7 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
 def restamp(env: Path, *, asked: str | None) -> None:
     """Note that the card and driver of today go with this environment."""
     stamp = venvs.read_stamp(env)
-    fresh = {**stamp, "mark": hardware.driver_mark(), "asked": asked}
+    fresh = {**stamp, "mark": venvs.driver_mark(), "asked": asked}
     if fresh != stamp:
         paths.write_json(env / venvs.STAMP, fresh)
 

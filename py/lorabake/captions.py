@@ -1,24 +1,33 @@
-"""Caption files and what becomes of a caption: reading in any encoding, tags, shuffling, token windows.
+"""Caption files and captions: finding and reading the text beside a picture, tags, and the token windows of CLIP.
 
-As the reference trainer does it (lora-facts 3.3, 3.7), pure and without torch. Not here: the tokenizer (families/tokenizer.py).
+The rules are those of the reference trainer (lora-facts.md 3.3 and 3.7), but a file that is empty, begins with a byte order mark, or is
+not UTF-8 is read and told rather than a crash. Not here: tokens themselves (families/tokenizer.py), and captions that come from a
+folder's name (scan.py).
 """
 
 import codecs
 import random
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SECOND_EXTENSION = ".caption"
-WINDOW = 77  # tokens of one pass through CLIP: begin, 75, end
-INNER = WINDOW - 2
-BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+from lorabake import paths
+
+NEXT_EXTENSION = ".caption"  # tried where a picture has no file of the extension asked for
+MOST_BYTES = 1_000_000  # a caption is a line; what is larger is something else
+WINDOW = 75  # tokens between begin and end in one window of CLIP
+FACE_CROP = re.compile(r"(.+?)(?:_\d+){4}")  # name_cx_cy_w_h: such crops share the caption of `name`
+# Two-byte encodings decode almost anything, so Japanese is believed only where kana or several characters in a row come out.
+JAPANESE = re.compile(r"[\u3040-\u30ff]|[\u3400-\u9fff]{2}")
+MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
 class CaptionFile:
-    """`path` None: there is no file. `text` None: missing or unreadable; "" : an empty file. `problem`: a sentence for the plan, or ""."""
+    """`path` is the file found, None without one. `text` is one line, "" for a file without text, None where there is none to use.
+    `problem` says what the user should know, else ""."""
 
     path: Path | None
     text: str | None
@@ -26,86 +35,108 @@ class CaptionFile:
 
 
 def read(picture: Path, extension: str) -> CaptionFile:
-    """The caption beside a picture: its stem with `extension`, else with .caption. The first line that is not blank counts."""
-    extension = extension if extension.startswith(".") else f".{extension}"
-    for suffix in dict.fromkeys((extension, SECOND_EXTENSION)):
-        path = picture.with_name(picture.stem + suffix)
+    """The caption beside `picture`: the first line with text. Where there is no file of `extension`, .caption is tried; the path tells."""
+    for path in _candidates(picture, extension):
         try:
-            data = path.read_bytes()
-        except FileNotFoundError:
+            with open(paths.long_path(path), "rb") as file:  # noqa: PTH123  (long_path is text)
+                data = file.read(MOST_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            return CaptionFile(path, None, f"{path.name} cannot be read ({error.strerror or error})")
-        text, problem = decode(data)
-        if text is None:
-            return CaptionFile(path, None, f"{path.name}: {problem}")
-        return CaptionFile(path, first_line(text), f"{path.name}: {problem}" if problem else "")
+            if path.is_dir():
+                continue
+            return CaptionFile(path, None, f"cannot be read: {error.strerror or error}")
+        return _understood(path, data)
     return CaptionFile(None, None)
 
 
-def decode(data: bytes) -> tuple[str | None, str]:
-    """(text, problem): UTF-8, with or without a byte order mark, UTF-16 with one, else what Windows editors of Japan and the West write.
+def _candidates(picture: Path, extension: str) -> Iterator[Path]:
+    """Where a caption may lie, best first. Capital letters in the extension count on Linux only, so both spellings are tried."""
+    crop = FACE_CROP.fullmatch(picture.stem)
+    stems = [picture.stem, crop.group(1)] if crop else [picture.stem]
+    for ending in dict.fromkeys((extension, NEXT_EXTENSION)):
+        for stem in stems:
+            for spelled in dict.fromkeys((ending, ending.upper())):
+                yield picture.with_name(stem + spelled)
 
-    A guess is said, because a wrong one would be learned; bytes that are no text at all give None.
-    """
-    for mark, encoding in BOMS:
+
+def _understood(path: Path, data: bytes) -> CaptionFile:
+    if len(data) > MOST_BYTES:
+        return CaptionFile(path, None, f"is over {MOST_BYTES // 1_000_000} MB, which is no caption")
+    text, problem = decode(data)
+    if text is None:
+        return CaptionFile(path, None, problem)
+    lines = [stripped for line in re.split(r"\r\n|\r|\n", text) if (stripped := line.strip().strip("\ufeff").strip())]
+    if len(lines) > 1:
+        more = f"has {len(lines)} lines, only the first is used: put all of it on one line"
+        problem = f"{problem}; {more}" if problem else more
+    return CaptionFile(path, lines[0] if lines else "", problem)
+
+
+def decode(data: bytes) -> tuple[str | None, str]:
+    """Text and what to say about its encoding; None for what is no text in any encoding that is tried here."""
+    refused = "is not text that can be read here: save it as UTF-8"
+    for mark, encoding in MARKS:
         if data.startswith(mark):
             try:
-                return data.decode(encoding), ""
+                text = data.removeprefix(codecs.BOM_UTF8).decode(encoding)
             except UnicodeDecodeError:
-                return None, "is damaged; save it again as UTF-8"
+                return None, refused
+            return text, "" if encoding == "utf-8" else f"is {encoding.upper()} and was read as that; other trainers want UTF-8"
     if b"\0" in data:
-        return None, "holds no text; write it anew as UTF-8"
-    try:
-        return data.decode("utf-8"), ""
-    except UnicodeDecodeError:
-        pass
-    for encoding, name in (("cp932", "Japanese (Shift-JIS)"), ("cp1252", "Western (Windows-1252)")):
+        return None, refused
+    for encoding, language in (("utf-8", ""), ("cp932", "Japanese"), ("cp1252", "Western")):
         try:
-            return data.decode(encoding), f"is not UTF-8, read as {name}; save it as UTF-8 to be sure"
+            text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return None, "is in an unknown encoding; save it as UTF-8"
+        if encoding == "utf-8":
+            return text, ""
+        if encoding == "cp1252" or JAPANESE.search(text):
+            return text, f"is not UTF-8 and was read as {language} ({encoding}): look whether that is right, then save it as UTF-8"
+    return None, refused
 
 
-def first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+def split_tags(caption: str) -> list[str]:
+    """The tags between commas, trimmed; empty ones are left out."""
+    return [stripped for tag in caption.split(",") if (stripped := tag.strip())]
 
 
-def tags_of(caption: str) -> list[str]:
-    """The tags between commas, trimmed, empty ones left out."""
-    return [tag for tag in (part.strip() for part in caption.split(",")) if tag]
+def join_tags(tags: Iterable[str]) -> str:
+    return ", ".join(tags)
 
 
 def process(caption: str, *, keep_tokens: int, shuffle: bool, rng: random.Random) -> str:
-    """One look's caption. Shuffled: the first `keep_tokens` tags stay in front, the others change places, all joined with ", "."""
+    """The caption as trained this time: as it is, or with its tags shuffled behind the first `keep_tokens`. `rng` alone decides."""
     if not shuffle:
         return caption
-    tags = [part.strip() for part in caption.split(",")]
-    tail = tags[keep_tokens:]
-    rng.shuffle(tail)
-    return ", ".join([*tags[:keep_tokens], *tail])
-
-
-def windows(ids: Sequence[int], num_windows: int, *, bos: int, eos: int, pad: int) -> list[list[int]]:
-    """Token ids (without begin and end) as `num_windows` rows of 77: begin, 75 of them, end, the last filled with `pad`.
-
-    What does not fit is cut. With a pad other than the end token (SD2, SDXL's second encoder) a row that is not full ends its text
-    with the end token, and a row's last place is the end token only where its 75th is text (lora-facts 3.7).
-    """
-    rows = []
-    for number in range(num_windows):
-        inner = list(ids[number * INNER : (number + 1) * INNER])
-        if pad == eos:
-            rows.append([bos, *inner, *[eos] * (WINDOW - 1 - len(inner))])
-        elif len(inner) == INNER:
-            rows.append([bos, *inner, eos])
-        else:
-            rows.append([bos, *inner, eos, *[pad] * (WINDOW - 2 - len(inner))])
-    return rows
+    tags = split_tags(caption)
+    kept, loose = tags[:keep_tokens], tags[keep_tokens:]
+    rng.shuffle(loose)
+    return join_tags(kept + loose)
 
 
 def tag_frequency(captions: Iterable[str]) -> dict[str, int]:
-    """How many pictures carry each tag (lower case, once per picture), the most frequent first."""
-    count = Counter(tag for caption in captions for tag in dict.fromkeys(t.lower() for t in tags_of(caption)))
-    return dict(count.most_common())
+    """How often each tag stands in `captions`, one caption per picture: lower case, split at commas. In order of first appearance."""
+    return dict(Counter(tag.lower() for caption in captions for tag in split_tags(caption)))
+
+
+def windows(ids: list[int], num_windows: int, *, bos: int, eos: int, pad: int) -> list[list[int]]:
+    """Token ids of one caption, without begin and end, as `num_windows` windows of 77; what does not fit is cut.
+
+    Every window begins with `bos`. With pad == eos (SD 1) each also ends with it; with another pad a window that is full ends with `eos`,
+    and one without tokens has `eos` at its first place, which is where pooled output is read.
+    """
+    room = num_windows * WINDOW
+    inner = ids[:room]
+    row = [*inner, eos, *[pad] * (room - len(inner))]
+    last = row[-1]
+    found = []
+    for start in range(0, room, WINDOW):
+        window = [bos, *row[start : start + WINDOW], last]
+        if window[-2] not in (eos, pad):
+            window[-1] = eos
+        if window[1] == pad:
+            window[1] = eos
+        found.append(window)
+    return found

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -133,6 +131,8 @@ def translate(error: BaseException) -> LorabakeError | None:
 
 def bug_text(error: BaseException) -> str:
     """Write the traceback into a log file; the text names the file."""
+    import traceback  # only now: every start would pay for it
+
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     path = write_log(f"{' '.join(sys.argv)}\nPython {sys.version}\n\n{details}")
     what = f"error: this is a bug in lorabake: {type(error).__name__}: {error}"
@@ -141,6 +141,8 @@ def bug_text(error: BaseException) -> str:
 
 def write_log(text: str, *, kind: str = "bug") -> Path:
     """Keep `text` in logs/ of the repository, or in the temporary folder where that cannot be written."""
+    import tempfile
+
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 1_000_000_000:09}-{kind}.log"
     for folder in (LOGS, Path(tempfile.gettempdir())):
         path = folder / name

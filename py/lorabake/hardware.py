@@ -183,19 +183,6 @@ def precision(card: Card | None, asked: str | None) -> tuple[str, str]:
     return "fp16", f"the card has no bf16 ({named})"
 
 
-def driver_mark() -> str:
-    """A cheap mark that changes when an NVIDIA driver or card comes, goes or is updated; '' without one. Starts no program."""
-    module = Path("/proc/driver/nvidia")
-    try:
-        if sys.platform == "win32":
-            info = (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvidia-smi.exe").stat()
-            return f"{info.st_size}-{int(info.st_mtime)}"
-        version = (module / "version").read_text(encoding="utf-8", errors="replace").splitlines()[0]
-        return " ".join([version, *sorted(os.listdir(module / "gpus"))])  # noqa: PTH208  (names, and at every start)
-    except (OSError, IndexError):
-        return ""
-
-
 def host_memory_gib() -> float:
     """The machine's memory, or what a container's limit leaves of it; 0.0 where it cannot be known."""
     return round(memory_bytes().get("total", 0) / 2**30, 2)

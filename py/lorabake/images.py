@@ -1,45 +1,72 @@
-"""Pictures: headers without decoding, one compositor for everything that looks at pixels, and fitting into a bucket.
+"""Picture files: their headers, and their pixels as the trainer, the tagger and the pages all see them.
 
-Pillow does the work. Not here: which bucket (buckets.py), rewriting users' files (flattener.py), latents (cache.py).
+What a file is, its content decides, never its name. Everything that can be wrong with a file becomes an ImageError, whose one line begins
+with the path. Not here: colours and transparency in memory (pixels.py), which bucket a picture goes to (buckets.py).
 """
 
-import io
 import os
-import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
-import numpy as np
-from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError, features
-
-from lorabake.buckets import placement
-from lorabake.errors import UserError
-
-EXTENSIONS = frozenset(
-    [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", *([".avif"] if features.check("avif") else [])]
+# The readers are imported by name: Image.open would import all of Pillow's fifty when asked for one that is not there yet.
+from PIL import (  # noqa: F401
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
 )
-MAX_PIXELS = 300_000_000  # 17 000 px square; more is a mistake or an attack, and would take gigabytes
-SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+
+from lorabake import buckets, paths, pixels, webp
+from lorabake.damage import DAMAGE, ImageError, reading
+
+HAS_AVIF = bool(features.check("avif"))
+SUFFIXES = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+}
+EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", *((".avif",) if HAS_AVIF else ())))
+READERS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", *(("AVIF",) if HAS_AVIF else ()))
 ORIENTATION = 0x0112
-TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-CHECKER_PX = 8
-CHECKER_GREYS = (255, 204)
-# What Pillow's decoders raise on damaged files, found by fuzzing; anything else is our bug.
-DAMAGE = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError, OverflowError, struct.error, MemoryError, ZeroDivisionError, RuntimeError)
-
-
-class ImageError(UserError):
-    """A picture that cannot be used; the text names the file."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+TAIL_BYTES = 65536  # where a PNG's EXIF may lie behind its pixels
+MOST_THREADS = 4  # each holds one picture in memory
+# What a PNG's raw data is read as, and by what its transparent level must be multiplied to be one of the pixels that Pillow gives.
+LEVEL_SCALES = {"1": 255, "L;2": 85, "L;4": 17}
+# Readers warn about odd files on stderr, into the progress bar. What matters is raised, and said by name here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
 class Header:
-    """`width`, `height` in px as seen, EXIF rotation applied. `has_alpha`: it may have transparency; only pixels tell whether it has."""
+    """Size in px as seen, after EXIF rotation. `mode` and `format` are Pillow's names ("RGBA", "PNG").
+
+    `frames` over 1: only the first is used; those of GIF and WebP are not counted beyond 2. `note` says what is odd, such as a wrong
+    extension, else "".
+    """
 
     width: int
     height: int
@@ -47,138 +74,162 @@ class Header:
     format: str
     has_alpha: bool
     frames: int
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The file opened by Pillow, whatever its extension; ImageError for what is no readable picture."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about oddities in metadata; pixels are what counts here
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{path.name} has {image.width} x {image.height} px, more than can be read", where=str(path), todo="make it smaller")
-                yield image
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{path.name} is not there (any more)", where=str(path)) from error
-    except PermissionError as error:
-        raise ImageError(f"{path.name} may not be read", where=str(path), todo="close the program that has it open, or check its permissions") from error
-    except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        raise ImageError(f"{path.name} is {'empty (0 bytes)' if empty else 'no picture that can be read'}", where=str(path)) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path.name} is far too large", where=str(path), allowed=str(error), todo="make it smaller") from error
-    except DAMAGE as error:
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise ImageError(f"{path.name} is damaged or cut off ({reason})", where=str(path)) from error
+    note: str = ""
 
 
 def header(path: Path) -> Header:
-    """Size and kind of a picture from its header; nothing is decoded. Raises ImageError."""
-    with opened(path) as image:
-        width, height = image.size
-        if image.getexif().get(ORIENTATION) in TURNED:
-            width, height = height, width
-        return Header(width, height, image.mode, image.format or "?", image.has_transparency_data, getattr(image, "n_frames", 1))
+    """What the file's header says; no pixel is decoded. Raises ImageError."""
+    with reading(path), open(paths.long_path(path), "rb") as file:  # noqa: PTH123  (long_path is text)
+        found = _webp_header(file) or _any_header(file)
+    note = "" if path.suffix.lower() in SUFFIXES[found.format] else f"is a {found.format} picture in spite of its name"
+    return replace(found, note=note)
 
 
-def composite(path: Path, background: str = "white") -> Image.Image:
-    """The picture as everything here sees it: RGB in sRGB, upright, first frame, transparency laid on `background`.
-
-    `background`: #rgb, #rrggbb, a CSS name, `dominant` (the most frequent visible colour) or `checker`. Colours hidden under full
-    transparency never show. Raises ImageError naming the file.
-    """
-    with opened(path) as image:
-        image.seek(0) if getattr(image, "n_frames", 1) > 1 else None
-        image.load()
-        profile = image.info.get("icc_profile")
-        upright = ImageOps.exif_transpose(image)
-        if not upright.has_transparency_data:
-            return to_srgb(depth_8(upright), profile)
-        with_alpha = depth_8(upright)
-        alpha = with_alpha.convert("RGBA").getchannel("A")
-        colours = to_srgb(with_alpha.convert("LA").getchannel("L") if with_alpha.mode == "LA" else with_alpha.convert("RGBA").convert("RGB"), profile)
-        canvas = backdrop(background, colours, alpha)
-        canvas.paste(colours, (0, 0), alpha)
-        return canvas
+def _any_header(file: BinaryIO) -> Header:
+    image, orientation = _opened(file)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return Header(width, height, image.mode, _kind(image), image.has_transparency_data, _frames(image))
 
 
-def depth_8(image: Image.Image) -> Image.Image:
-    """16-bit and float greys scaled to 8 bits (Pillow's own conversion would clip them), everything else as it is."""
-    if image.mode in SIXTEEN_BIT:
-        return Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8))
-    if image.mode == "I":
-        values = np.asarray(image)
-        top = 65535 if values.max(initial=0) > 255 else 255
-        return Image.fromarray((values.clip(0, top).astype(np.int64) * 255 // top).astype(np.uint8))
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        top = 1.0 if values.max(initial=0) <= 1.0 else 65535.0 if values.max() > 255 else 255.0
-        return Image.fromarray((values.clip(0, top) * (255 / top) + 0.5).astype(np.uint8))
-    return image
-
-
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB in sRGB: through the embedded profile where there is a usable one for this mode, else by Pillow's plain conversion."""
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            converted = None  # a damaged profile, or one of another colour model; the picture itself is fine
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
-
-
-def backdrop(background: str, colours: Image.Image, alpha: Image.Image) -> Image.Image:
-    """An RGB canvas of the size of `colours`."""
-    if background == "checker":
-        x, y = np.meshgrid(np.arange(colours.width) // CHECKER_PX, np.arange(colours.height) // CHECKER_PX)
-        return Image.fromarray(np.choose((x + y) % 2, CHECKER_GREYS).astype(np.uint8)).convert("RGB")
-    colour = dominant(colours, alpha) if background == "dominant" else ImageColor.getrgb(background)[:3]
-    return Image.new("RGB", colours.size, colour)
-
-
-def dominant(colours: Image.Image, alpha: Image.Image) -> tuple[int, int, int]:
-    """The mean of the most frequent of 4096 colour cells among visible pixels; white where nothing is visible."""
-    visible = np.asarray(colours)[np.asarray(alpha) >= 128]
-    if not len(visible):
-        return 255, 255, 255
-    cells = (visible >> 4).astype(np.int32) @ np.array([256, 16, 1], dtype=np.int32)
-    chosen = visible[cells == np.bincount(cells).argmax()]
-    red, green, blue = (int(value) for value in chosen.mean(0).round())
-    return red, green, blue
-
-
-def fit(image: Image.Image, bucket: tuple[int, int]) -> Image.Image:
-    """Exactly bucket-sized: scaled to cover it, then the middle cropped (buckets.placement).
-
-    Lanczos both ways: when it shrinks, Pillow widens the filter by the scale, so every source pixel counts as with an area mean,
-    and lines stay crisper than with the mean itself.
-    """
-    place = placement(image.size, bucket)
-    if image.size != place.resized:
-        image = image.resize(place.resized, Image.Resampling.LANCZOS)
-    return image.crop((place.left, place.top, place.left + bucket[0], place.top + bucket[1]))
-
-
-def decode_all(paths: Sequence[Path], progress: Callable[[int], None]) -> list[ImageError]:
-    """Read every picture to its last pixel, on threads; all that cannot be, in order."""
-
-    def attempt(path: Path) -> ImageError | None:
-        try:
-            composite(path)
-        except ImageError as error:
-            return error
+def _webp_header(file: BinaryIO) -> Header | None:
+    found = webp.read(file)
+    if found is None or found.width * found.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):
         return None
+    width, height = (found.width, found.height) if _orientation(found.info) < 5 else (found.height, found.width)
+    return Header(width, height, "RGBA" if found.has_alpha else "RGB", "WEBP", found.has_alpha, 1 + found.animated)
 
+
+def composite(path: Path, background: str) -> Image.Image:
+    """The picture in RGB: first frame, upright, sRGB, transparency laid on `background`.
+
+    `background` is "#rrggbb", "#rgb", a CSS colour's name, `dominant` or `checker`. Raises ImageError; UserError for another background.
+    """
+    image, orientation = _loaded(path)
+    with reading(path):
+        colour, alpha = pixels.split(image)
+        if alpha is not None and _kind(image) == "BMP" and alpha.getextrema() == (0, 0):
+            alpha = None  # many programs leave BMP's fourth byte at 0 and mean nothing by it
+        rgb = pixels.to_srgb(colour, image.info.get("icc_profile"))
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        rgb = pixels.flatten(rgb, alpha, background)
+    return rgb.transpose(TURNS[orientation]) if orientation in TURNS else rgb
+
+
+def decode_all(files: Iterable[Path], progress: Callable[[int], object] | None = None) -> list[ImageError]:
+    """Decode every file and return what is wrong, in the order of `files`. `progress` gets how many are done."""
     found = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for done, error in enumerate(pool.map(partial(attempt), paths), start=1):
-            progress(done)
-            if error:
-                found.append(error)
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for done, problem in enumerate(pool.map(_problem, files), 1):
+            if problem:
+                found.append(problem)
+            if progress:
+                progress(done)
     return found
+
+
+def fit(image: Image.Image, bucket: tuple[int, int], *, placed: buckets.Placement | None = None) -> Image.Image:
+    """The picture at exactly the bucket's size: scaled to cover it, then cropped in the centre (or as `placed` says).
+
+    Shrinking uses Pillow's HAMMING, enlarging LANCZOS. The reference shrinks with OpenCV's area average, enlarges with Pillow's LANCZOS.
+    Of Pillow's filters HAMMING is nearest to the true area average where the ratio is no whole number (BOX leaves out or repeats whole
+    pixels there, with twice the moire), it lets less moire through than the area average itself, and unlike LANCZOS and BICUBIC it has
+    no overshoot, so that black outlines get no bright rims that would be learned. tests/test_images.py measures all three.
+    """
+    placed = placed or buckets.placement(image.size, bucket)
+    if placed.resized != image.size:
+        shrinks = placed.resized[0] <= image.width and placed.resized[1] <= image.height
+        image = image.resize(placed.resized, Image.Resampling.HAMMING if shrinks else Image.Resampling.LANCZOS)
+    return image.crop((placed.left, placed.top, placed.left + bucket[0], placed.top + bucket[1]))
+
+
+def _problem(path: Path) -> ImageError | None:
+    try:
+        _loaded(path)
+    except ImageError as error:
+        return error
+    return None
+
+
+def _loaded(path: Path) -> tuple[Image.Image, int]:
+    """The decoded first frame as the file stores it, and its EXIF orientation. Raises ImageError."""
+    with reading(path), open(paths.long_path(path), "rb") as file:  # noqa: PTH123
+        image, orientation = _opened(file)
+        if image.mode not in pixels.MODES:
+            raise ValueError(f"pixels of the kind {image.mode}")
+        if image.format == "PNG":
+            _verify(file)
+        image.load()
+        return image, orientation
+
+
+def _verify(file: BinaryIO) -> None:
+    """Check every chunk's sum: Pillow skips those of the pixels, and a flipped bit can decode to a wrong picture."""
+    here = file.tell()
+    file.seek(0)
+    Image.open(file, formats=("PNG",)).verify()
+    file.seek(here)
+
+
+def _opened(file: BinaryIO) -> tuple[Image.Image, int]:
+    """The image with only its header read, and its orientation."""
+    image = Image.open(file, formats=READERS)
+    if min(image.size) < 1:
+        raise ValueError("a size of 0 px")
+    if image.format == "PNG":
+        _scale_transparent_level(image)
+        if "exif" not in image.info and (late := _late_exif(file)):
+            image.info["exif"] = late
+    # TIFF is turned by Pillow itself, size included
+    return image, 1 if image.format == "TIFF" else _orientation(image.info)
+
+
+def _kind(image: Image.Image) -> str:
+    """The file's format; a JPEG with further pictures in it (MPO) is a JPEG."""
+    return "JPEG" if image.format in ("JPEG", "MPO") else "BMP" if image.format == "DIB" else str(image.format)
+
+
+def _frames(image: Image.Image) -> int:
+    """Further pictures in a JPEG are previews or depth maps. A GIF would have to be read as a whole; that it loops says enough."""
+    if image.format == "MPO":
+        return 1
+    if image.format == "GIF":
+        return 1 + ("loop" in image.info)
+    return int(getattr(image, "n_frames", 1))
+
+
+def _scale_transparent_level(image: Image.Image) -> None:
+    """PNG writes its transparent level in the file's own bits; Pillow keeps it so, though it gives pixels of 8 bits."""
+    clear = image.info.get("transparency")
+    tiles = getattr(image, "tile", None)
+    raw = tiles[0][3] if tiles else None
+    if isinstance(clear, int) and raw in LEVEL_SCALES:
+        image.info["transparency"] = clear * LEVEL_SCALES[raw]
+    elif isinstance(clear, tuple) and raw == "RGB;16B":
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
+
+
+def _orientation(info: dict[Any, Any]) -> int:
+    """EXIF orientation 1 to 8 from what a header holds; damaged EXIF says nothing."""
+    stub = Image.Image()  # PngImageFile's own getexif would decode all pixels
+    stub.info = info
+    try:
+        found = stub.getexif().get(ORIENTATION, 1)
+    except DAMAGE:
+        return 1
+    return found if isinstance(found, int) and found in TURNS else 1
+
+
+def _late_exif(file: BinaryIO) -> bytes | None:
+    """The eXIf chunk of a PNG that has it behind its pixels."""
+    here = file.tell()
+    try:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        tail = file.read()
+    finally:
+        file.seek(here)
+    at = tail.rfind(b"eXIf")
+    if at < 4:
+        return None
+    end = at + 4 + int.from_bytes(tail[at - 4 : at], "big")
+    whole = zlib.crc32(tail[at:end]) == int.from_bytes(tail[end : end + 4], "big")
+    return b"Exif\0\0" + tail[at + 4 : end] if whole else None

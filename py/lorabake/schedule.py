@@ -1,54 +1,59 @@
-"""Step arithmetic and learning-rate schedules, as the reference trainer counts and as transformers and diffusers draw them.
+"""Counts of batches, steps and epochs, and how the learning rate moves over the steps. Pure arithmetic, no torch.
 
-Pure functions of numbers: a rate needs no state, so a run can go on from any step. Not here: applying them (trainer.py).
+The counts are the reference trainer's (lora-facts.md 3.8); the curves are those of diffusers.optimization.get_scheduler, which it uses.
+Not here: which step writes which file (plan.py), and the rates themselves (optimizers.py multiplies them by `factor`).
 """
 
 import math
 from collections.abc import Iterable
 
-SCHEDULERS = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup")
-POLYNOMIAL_END = 1e-7  # diffusers' lr_end; there relative to the rate, see factor()
+WARMS_UP = ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup")
+SCHEDULERS = (*WARMS_UP, "constant")
 
 
 def batches_per_epoch(looks: Iterable[int], batch_size: int) -> int:
-    """Batches of one epoch from the looks (pictures x repeats) of each bucket: a batch never mixes buckets, incomplete ones count."""
-    return sum(math.ceil(count / batch_size) for count in looks)
+    """Batches of one epoch. `looks` are pictures x repeats per bucket: a batch never mixes buckets, and incomplete ones count."""
+    return sum(-(-count // batch_size) for count in looks)
 
 
 def steps_per_epoch(batches: int, accumulation: int = 1, processes: int = 1) -> int:
+    """Optimizer steps of one epoch: batches are shared among processes, then gathered by `accumulation`."""
     return math.ceil(batches / processes / accumulation)
 
 
 def epochs_for_steps(steps: int, per_epoch: int) -> int:
+    """Epochs begun when training for `steps`; the last one may end early."""
     return math.ceil(steps / per_epoch)
 
 
 def warmup_steps(value: float | str, total: int) -> int:
-    """Warmup as typed: steps, a ratio of the total below 1, or a text such as "5%"."""
-    if isinstance(value, str):
-        return int(float(value.strip().rstrip("%")) / 100 * total) if value.strip().endswith("%") else warmup_steps(float(value), total)
-    return int(value * total) if 0 < value < 1 else int(value)
+    """Steps of warmup from what a profile says: a number of steps, a share of `total` below 1, or "5%". Rounded down."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return int(float(value.strip()[:-1]) / 100 * total)
+    number = float(value)
+    return int(number * total) if number < 1 else int(number)
 
 
 def factor(name: str, step: int, *, total: int, warmup: int = 0, restarts: int = 1, power: float = 1.0) -> float:
-    """What the rate is multiplied by for optimizer step `step` (from 0) of `total`. Formulas of diffusers.optimization.
+    """What the learning rate is multiplied by in `step` (0 is the first of `total`), 0 to 1.
 
-    `constant` has no warmup; `restarts` is for cosine_with_restarts, `power` for polynomial. ValueError for an unknown name.
+    `restarts` are the cycles of cosine_with_restarts, `power` is polynomial's. polynomial ends at 0; the original ends at a rate of 1e-7
+    whatever the rates are, which no factor can say and no LoRA notices. Raises ValueError for a name not in SCHEDULERS.
     """
     if name not in SCHEDULERS:
-        raise ValueError(f"unknown scheduler {name!r}")
+        raise ValueError(f"{name} is none of {', '.join(SCHEDULERS)}")
     if name == "constant":
         return 1.0
     if step < warmup:
-        # diffusers' constant_with_warmup divides by max(1.0, warmup) too: one formula for all.
-        return step / max(1, warmup)
+        return step / warmup
     if name == "constant_with_warmup":
         return 1.0
-    progress = (step - warmup) / max(1, total - warmup)
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
     if name == "linear":
-        return max(0.0, 1 - progress)
-    if name == "cosine":
-        return max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
-    if name == "cosine_with_restarts":
-        return 0.0 if progress >= 1 else max(0.0, 0.5 * (1 + math.cos(math.pi * ((restarts * progress) % 1))))
-    return POLYNOMIAL_END if step > total else (1 - POLYNOMIAL_END) * (1 - progress) ** power + POLYNOMIAL_END
+        return 1.0 - done
+    if name == "polynomial":
+        return float((1.0 - done) ** power)
+    if done >= 1.0:
+        return 0.0
+    part = (done * restarts) % 1.0 if name == "cosine_with_restarts" else done
+    return 0.5 * (1.0 + math.cos(math.pi * part))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lorabake import hardware, paths
+from lorabake import paths
 
 STAMP = "lorabake.json"
 IN_USE = "_in-use"
@@ -90,7 +90,20 @@ def why_not(env: Path | None, stack: Path) -> str:
 
 def card_changed(env: Path) -> bool:
     """Whether the NVIDIA driver or card is another than when the environment was made (a cheap look; nvidia-smi then says more)."""
-    return bool(read_stamp(env).get("mark", "") != hardware.driver_mark())
+    return bool(read_stamp(env).get("mark", "") != driver_mark())
+
+
+def driver_mark() -> str:
+    """A cheap mark that changes when an NVIDIA driver or card comes, goes or is updated; '' without one. Starts no program."""
+    module = Path("/proc/driver/nvidia")
+    try:
+        if sys.platform == "win32":
+            info = (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvidia-smi.exe").stat()
+            return f"{info.st_size}-{int(info.st_mtime)}"
+        version = (module / "version").read_text(encoding="utf-8", errors="replace").splitlines()[0]
+        return " ".join([version, *sorted(os.listdir(module / "gpus"))])  # noqa: PTH208  (names, and at every start)
+    except (OSError, IndexError):
+        return ""
 
 
 def inside(env: Path) -> bool:

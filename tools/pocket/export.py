@@ -65,9 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trained", type=Path, help="the folder of vae.py and unet.py")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--checkpoint", default="unet128.ckpt", help="of the folder; unet64.ckpt gives an early model")
     options = parser.parse_args()
     pocket = Pocket()
-    pocket.load_state_dict(torch.load(options.trained / "unet128.ckpt", weights_only=True)["average"])
+    pocket.load_state_dict(torch.load(options.trained / options.checkpoint, weights_only=True)["average"])
     vae = autoencoder()
     refined = options.trained / "vae_decoder.safetensors"
     vae.load_state_dict(load_file(refined if refined.exists() else options.trained / "vae.safetensors"))

@@ -1,0 +1,140 @@
+"""The pictures of a run: samples after each save, a preview beside each LoRA file, and the sheets at the end.
+
+Always drawn from the saved file, loaded afresh, so that a broken file shows. Not here: the drawing itself (sampler.py).
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from PIL import Image
+
+from lorabake import attach, console, paths, prompts, sampler, sheet
+from lorabake.errors import UserError
+from lorabake.hashes import Hashes
+from lorabake.plan import Plan
+from lorabake.plan_prompts import Prompt
+from lorabake.runlog import RunLog
+from lorabake.trainer import Kit
+
+STRENGTHS = (0.6, 0.8, 1.0)
+
+
+class Gallery:
+    """Draws for one run. The training's own adapters are at strength 0 meanwhile, which leaves the base model to the bit."""
+
+    def __init__(self, plan: Plan, kit: Kit, folder: Path, base_hashes: "Future[Hashes]") -> None:
+        self.plan, self.kit, self.folder, self.base_hashes = plan, kit, folder, base_hashes
+        self.painter = sampler.Painter(kit.models, kit.row, kit.family, kit.device, plan.model.clip_skip or 1)
+        self.lora_folders = [Path(plan.output), *([Path(plan.save.copy_to)] if plan.save.copy_to else [])]
+
+    def wanted(self, epoch: int, *, last: bool) -> bool:
+        every = self.plan.samples.every_epochs
+        return bool(self.plan.prompts) and (last or bool(every and epoch % every == 0))
+
+    def epoch(self, path: Path | None, log: RunLog, *, step: int, epoch: int) -> None:
+        """Every prompt at strength 1.0 from the file `path` (None: without a LoRA), and the file's preview picture."""
+        if not self.wanted(epoch, last=step in (0, self.plan.total_steps)):
+            return
+        pictures = self.pictures(path, 1.0)
+        files = []
+        for number, (prompt, picture) in enumerate(zip(self.plan.prompts, pictures, strict=True), start=1):
+            name = f"samples/{path.stem if path else 'base'}/{number:02d}.png"
+            sampler.save_png(self.folder / name, picture, self.text(prompt, path, 1.0))
+            files.append({"prompt": prompt.prompt, "seed": prompt.seed, "path": name, "strength": 1.0 if path else None})
+        if path:
+            self.preview(path, self.folder / files[0]["path"])
+        log.add("samples", step=step, epoch=epoch, files=files)
+
+    def preview(self, path: Path, picture: Path) -> None:
+        place = path.with_name(f"{path.stem}.preview.png")
+        with paths.replacing(place) as aside:
+            shutil.copyfile(picture, aside)
+
+    def finish(self, saved: Sequence[Path], log: RunLog, chosen: Path | None) -> None:
+        """The sheets of the last and of the suggested file: a column without LoRA, then rising strengths."""
+        if not self.plan.prompts or not saved:
+            return
+        for path in dict.fromkeys([saved[-1], chosen or saved[-1]]):
+            columns = [("no LoRA", self.pictures(None, 0.0))]
+            columns += [(f"strength {strength:g}", self.pictures(path, strength)) for strength in STRENGTHS]
+            rows = [f"{prompt.prompt}\nseed {prompt.seed}" for prompt in self.plan.prompts]
+            name = f"samples/sheet-{path.stem}.png"
+            picture = sheet.sheet(rows, columns, title=f"{path.stem}  on  {Path(self.plan.base.path).stem}")
+            sampler.save_png(self.folder / name, picture, f"{path.name}, made by lorabake")
+            log.add("sheet", step=self.plan.total_steps, file=path.name, path=name)
+
+    def pictures(self, path: Path | None, strength: float) -> list[Image.Image]:
+        """One picture per planned prompt with the LoRA at `strength`; without one they come from the cache where it has them."""
+        found: dict[Prompt, Image.Image] = {}
+        missing = []
+        for prompt in dict.fromkeys(self.plan.prompts):
+            picture = self.remembered(prompt) if path is None else None
+            if picture is None:
+                missing.append(prompt)
+            else:
+                found[prompt] = picture
+        with console.Bar(len(missing), f"drawing {path.stem if path else 'without LoRA'}") as bar:
+            for extras, members in self.by_extras(missing).items():
+                with self.wearing(path, strength, extras):
+                    plain = [replace(prompt, prompt=prompts.extract(prompt.prompt)[0]) for prompt in members]
+                    found |= dict(zip(members, sampler.sample(self.painter, plain), strict=True))
+                bar.update(len(found))
+        if path is None:
+            for prompt in missing:
+                sampler.save_png(self.cache_file(prompt), found[prompt], self.text(prompt, None, 0.0))
+        return [found[prompt] for prompt in self.plan.prompts]
+
+    def by_extras(self, wanted: Sequence[Prompt]) -> dict[tuple[prompts.Extra, ...], list[Prompt]]:
+        groups: dict[tuple[prompts.Extra, ...], list[Prompt]] = {}
+        for prompt in wanted:
+            groups.setdefault(prompts.extract(prompt.prompt)[1], []).append(prompt)
+        return groups
+
+    @contextmanager
+    def wearing(self, path: Path | None, strength: float, extras: Sequence[prompts.Extra]) -> Iterator[None]:
+        """The models with exactly these LoRAs on, the training's own switched off; afterwards as before."""
+        kit = self.kit
+        kit.attached.set_multiplier(0.0)
+        with ExitStack() as stack:
+            stack.callback(kit.attached.set_multiplier, 1.0)
+            worn = [(path, strength, strength)] if path else []
+            worn += [(prompts.find(extra, self.lora_folders), extra.unet_weight, extra.te_weight) for extra in extras]
+            for file, unet_weight, te_weight in worn:
+                on = attach.apply_file(kit.models, kit.family, file, unet_weight, te_weight)
+                stack.callback(on.detach)
+            yield
+
+    def text(self, prompt: Prompt, path: Path | None, strength: float) -> str:
+        model = (Path(self.plan.base.path).stem, self.base_hashes.result().sha256)
+        return sampler.png_text(prompt, clip_skip=self.painter.clip_skip, model=model, lora=(path.stem, strength) if path else None)
+
+    def cache_file(self, prompt: Prompt) -> Path:
+        """Where a picture without LoRA is kept: under all that it depends on, so that it is made once per base."""
+        parts = (self.base_hashes.result().sha256, asdict(prompt), self.painter.clip_skip, self.plan.precision, self.plan.device)
+        key = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        return Path(self.plan.output) / ".cache" / "samples" / f"{key}.png"
+
+    def remembered(self, prompt: Prompt) -> Image.Image | None:
+        file = self.cache_file(prompt)
+        if not file.exists():
+            return None
+        try:
+            with Image.open(file) as picture:
+                return picture.convert("RGB") if picture.size == (prompt.width, prompt.height) else None
+        except (OSError, SyntaxError):
+            return None
+
+
+def check_extras(plan: Plan) -> None:
+    """Every further LoRA of the prompts is there; asked before training, not after the first epoch. Raises UserError."""
+    folders = [Path(plan.output), *([Path(plan.save.copy_to)] if plan.save.copy_to else [])]
+    for prompt in plan.prompts:
+        for extra in prompts.extract(prompt.prompt)[1]:
+            if extra.name == plan.name:
+                raise UserError(f"<lora:{extra.name}> is the LoRA that is being baked; it is on by itself", where="samples.prompts")
+            prompts.find(extra, folders)
