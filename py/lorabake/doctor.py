@@ -24,7 +24,8 @@ PAGE_FILE = "Windows settings, System, About, Advanced system settings, Performa
 SYNCED = ("onedrive", "dropbox", "google drive", "icloud")
 CODE = """
 import json, sys, torch
-told = {"python": sys.version.split()[0], "torch": torch.__version__, "cuda": torch.version.cuda, "card": "", "trouble": "", "eight_bit": ""}
+told = {"python": sys.version.split()[0], "torch": torch.__version__, "cuda": torch.version.cuda}
+told.update(card="", trouble="", eight_bit="")
 if torch.version.cuda:
     try:
         torch.ones(8, device="cuda").sum().item()
