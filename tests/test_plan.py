@@ -81,6 +81,25 @@ def test_file_names(tmp_path, settings, files):
     assert made.file_at(made.total_steps) == "style.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, (10, 20, 30, 40, 50, 60)),
+        ({"samples.every_epochs": "2"}, (20, 40, 60)),
+        ({"samples.every_epochs": "4"}, (40, 60)),
+        ({"samples.every_epochs": "0"}, (60,)),
+        ({"samples.every_epochs": "0", "samples.every_steps": "25"}, (30, 60)),
+        ({"save.every_epochs": "3"}, (30, 60)),
+        ({"save.every_epochs": "0", "save.every_steps": "7", "samples.every_epochs": "3"}, (35, 60)),
+    ],
+)
+def test_which_saved_files_are_drawn(tmp_path, settings, steps):
+    pictures(tmp_path / "set/5_a", 10)
+    made = make(tmp_path, tmp_path / "set", {**settings, "train.batch_size": "5"})
+    assert made.sample_steps == steps
+    assert made.costs.num_sample_pictures == len(made.prompts) * (len(steps) + 1 + 3 * min(2, len(steps)))
+
+
 def test_effective_rates(tmp_path):
     pictures(tmp_path / "set/5_a", 10)
     made = make(tmp_path, tmp_path / "set", {"train.batch_size": "5", "train.accumulation": "2"})

@@ -181,9 +181,9 @@ def _scale(size: Sizes, pixels: float) -> float:
     return size.unet / FULL_UNET * pixels / (512 * 512)
 
 
-def cpu_train_seconds(size: Sizes, looks: float, mean_pixels: float, *, steps: int, threads: int, checkpointing: bool) -> float:
-    """Rough time of all steps on the CPU in float32, for that many looks of that many px."""
-    flops = UNET_MACS * _scale(size, mean_pixels) * looks * (CHECKPOINTED_FLOPS if checkpointing else TRAIN_FLOPS)
+def cpu_train_seconds(size: Sizes, pixels: float, *, steps: int, threads: int, checkpointing: bool) -> float:
+    """Rough time of all steps on the CPU in float32; `pixels` are those of all looks together."""
+    flops = UNET_MACS * _scale(size, pixels) * (CHECKPOINTED_FLOPS if checkpointing else TRAIN_FLOPS)
     return flops / (CPU_FLOPS_PER_THREAD * threads) + steps * CPU_SECONDS_PER_STEP
 
 

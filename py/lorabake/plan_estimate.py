@@ -9,7 +9,7 @@ from lorabake.plan_costs import Costs, Sizes
 from lorabake.plan_fit import Fit, Room
 from lorabake.plan_types import Plan
 
-SHEET_STRENGTHS = 2  # 0.6 and 0.8, beside 1.0, for the last and the suggested file
+SHEET_STRENGTHS = 3  # 0.6, 0.8 and 1.0, for the last and the suggested file (gallery.py)
 REPORT_SHARE = 4 / 3  # pictures inside the report, as base64
 
 
@@ -21,23 +21,9 @@ class Machine:
     threads: int
 
 
-def sample_steps(plan: Plan) -> tuple[int, ...]:
-    """Steps whose saved file is drawn: by epochs or steps as asked, at the next save; the last always."""
-    samples, due = plan.samples, []
-    drawn_epoch = drawn_step = 0
-    for step in plan.save_steps:
-        epoch = step // plan.steps_per_epoch
-        by_epoch = samples.every_epochs and epoch - drawn_epoch >= samples.every_epochs
-        by_step = samples.every_steps and step - drawn_step >= samples.every_steps
-        if by_epoch or by_step or step == plan.total_steps:
-            due.append(step)
-            drawn_epoch, drawn_step = epoch, step
-    return tuple(due)
-
-
 def num_sample_pictures(plan: Plan) -> int:
-    """One per prompt and drawn file; without LoRA once; two further strengths for the last and the suggested file."""
-    drawn = len(sample_steps(plan))
+    """One per prompt and drawn file; once without LoRA; the strengths of the sheets of the last and the suggested file."""
+    drawn = len(plan.sample_steps)
     sheets = min(2, drawn) * SHEET_STRENGTHS
     return len(plan.prompts) * (drawn + 1 + sheets)
 
@@ -52,14 +38,12 @@ def train_seconds(plan: Plan, size: Sizes, machine: Machine) -> float | None:
     """Rough time on the CPU, encoding the pictures included; None on a card, whose speed is not known beforehand."""
     if machine.room.card:
         return None
-    looks = sum(count for _w, _h, count in plan.buckets)
-    mean_pixels = sum(w * h * count for w, h, count in plan.buckets) / max(1, looks)
-    total_looks = looks * plan.total_steps / plan.steps_per_epoch
+    seen = sum(w * h * count for w, h, count in plan.buckets) * plan.total_steps / plan.steps_per_epoch
     encoded = sum(p.bucket[0] * p.bucket[1] for p in plan.pictures) * (2 if plan.data.flip else 1)
     checkpointing = bool(plan.train.gradient_checkpointing)
     steps = plan.total_steps * plan.train.accumulation
     return plan_costs.cpu_train_seconds(
-        size, total_looks, mean_pixels, steps=steps, threads=machine.threads, checkpointing=checkpointing
+        size, seen, steps=steps, threads=machine.threads, checkpointing=checkpointing
     ) + plan_costs.cpu_encode_seconds(size, encoded, threads=machine.threads)
 
 

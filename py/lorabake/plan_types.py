@@ -83,6 +83,19 @@ class Plan:
     def vram_gib(self) -> float | None:
         return self.costs.vram_gib
 
+    @property
+    def sample_steps(self) -> tuple[int, ...]:
+        """Steps whose saved file is drawn: by whole epochs or steps as asked, at the next save; the last always."""
+        due, last_epoch, last_step = [], 0, 0
+        for step in self.save_steps:
+            epoch = step // self.steps_per_epoch
+            by_epoch = self.samples.every_epochs and epoch - last_epoch >= self.samples.every_epochs
+            by_step = self.samples.every_steps and step - last_step >= self.samples.every_steps
+            if by_epoch or by_step or step == self.total_steps:
+                due.append(step)
+                last_epoch, last_step = epoch, step
+        return tuple(due)
+
     def file_at(self, step: int) -> str:
         """Name of the LoRA file that is written at this step. KeyError when none is."""
         return dict(zip(self.save_steps, self.lora_files, strict=True))[step]

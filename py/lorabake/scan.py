@@ -35,6 +35,7 @@ class Found:
     unreadable: str | None
     has_alpha: bool = False
     frames: int = 1
+    note: str = ""  # what is odd about the file, such as a wrong extension
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ def _read(place: Chosen, extension: str, pool: ThreadPoolExecutor, remarks: Rema
     _tell_captions(folder, [caption for _found_, caption in read], extension, remarks)
     _tell_lone_captions(files, folder, extension, remarks)
     _tell_shared_stems(files, folder, remarks)
+    odd = [f"{Path(f.path).name} {f.note}" for f in pictures if f.note]
+    if odd:
+        remarks.note(f"{folder.name}: {listed(odd, separator='; ')}")
     return folder
 
 
@@ -89,7 +93,7 @@ def _found(path: Path, concept: str, extension: str) -> tuple[Found, captions.Ca
     caption = captions.read(path, extension)
     text = (caption.text or "").strip() or concept
     if not _is_text(str(path)):
-        return Found(str(path), 0, 0, text, None, 0, 0, f"{ascii(path.name)}: its name is not Unicode text; rename it"), caption
+        return Found(str(path), 0, 0, text, None, 0, 0, f"{path.name!a}: its name is not Unicode text; rename it"), caption
     try:
         state = path.stat()
         header = images.header(path)
@@ -106,6 +110,7 @@ def _found(path: Path, concept: str, extension: str) -> tuple[Found, captions.Ca
         unreadable=None,
         has_alpha=header.has_alpha,
         frames=header.frames,
+        note=header.note,
     )
     return found, caption
 
