@@ -19,7 +19,16 @@ from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
 from lorabake.plan_types import Plan
 
 SUFFIXES = (".yaml", ".yml")
-STATUS = {0: "done", 1: "needs your hand", 2: "wrong arguments", 3: "our bug", 10: "out of memory", 11: "diverged", 12: "disk full", 13: "stopped, state saved"}
+STATUS = {
+    0: "done",
+    1: "needs your hand",
+    2: "wrong arguments",
+    3: "our bug",
+    10: "out of memory",
+    11: "diverged",
+    12: "disk full",
+    13: "stopped, state saved",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,10 @@ def main(options: Namespace) -> int:
     for failure in failures:
         console.say(f"error: {failure}\n")
     if failures and not options.skip_bad and (sys.stdin.isatty() or options.plan_only):
-        raise UserError(f"{len(failures)} of {len(files)} profiles have mistakes, nothing was started", todo="mend them, or add --skip-bad to go on without them")
+        raise UserError(
+            f"{len(failures)} of {len(files)} profiles have mistakes, nothing was started",
+            todo="mend them, or add --skip-bad to go on without them",
+        )
     if options.clear_cache:
         return clear_caches(planned)
     if options.plan_only:
@@ -60,7 +72,9 @@ def find(given: Sequence[str | Path]) -> list[Path]:
         if item.is_dir():
             inside = [path for path in paths.visible(item) if path.suffix.lower() in SUFFIXES]
             if not inside:
-                raise UserError("no profiles here", where=str(item), allowed="files ending in .yaml", todo="copy profiles/demo.yaml and change it")
+                raise UserError(
+                    "no profiles here", where=str(item), allowed="files ending in .yaml", todo="copy profiles/demo.yaml and change it"
+                )
             found += inside
         else:
             found.append(item)
@@ -71,7 +85,9 @@ def choose() -> list[Path]:
     """Ask which profile, at a console; without one, say what to type."""
     offered = [path for path in paths.visible(paths.PROFILES) if path.suffix.lower() in SUFFIXES]
     if not sys.stdin.isatty():
-        raise UsageError("no profile was named", allowed=", ".join(str(path) for path in offered), todo="python py/train.py profiles/demo.yaml")
+        raise UsageError(
+            "no profile was named", allowed=", ".join(str(path) for path in offered), todo="python py/train.py profiles/demo.yaml"
+        )
     for number, path in enumerate(offered, start=1):
         console.say(f"  {number}  {path.stem:<20} {summary(path)}")
     console.say("Which profile? Type its number, or drag a profile file here, then Enter. Empty: stop.")
@@ -108,7 +124,9 @@ def refuse_same_names(planned: Sequence[Planned]) -> None:
         key = (str(Path(job.plan.output).resolve()).lower(), job.plan.name.lower())
         if key in seen:
             raise UserError(
-                f"two profiles would write the same files, {job.plan.name} in {job.plan.output}", where=f"{seen[key]} and {job.path}", todo="give one of them another name:"
+                f"two profiles would write the same files, {job.plan.name} in {job.plan.output}",
+                where=f"{seen[key]} and {job.path}",
+                todo="give one of them another name:",
             )
         seen[key] = job.path
 
@@ -121,8 +139,6 @@ def show(planned: Sequence[Planned], *, as_json: bool, stream: object = console.
         return
     for job in planned:
         stream(plan_text.render(job.plan))
-        for warning in job.warnings:
-            stream(f"! {warning}")
         stream("")
 
 
@@ -148,7 +164,9 @@ def bake_each(planned: Sequence[Planned], options: Namespace, *, num_skipped: in
         return 13
     num_failed = sum(code != 0 for _, code, _ in rows) + num_skipped
     if num_failed:
-        raise QueueFailed(f"{num_failed} of {len(planned) + num_skipped} jobs failed", todo="see above; the same command goes on where it can")
+        raise QueueFailed(
+            f"{num_failed} of {len(planned) + num_skipped} jobs failed", todo="see above; the same command goes on where it can"
+        )
     return 0
 
 
