@@ -85,6 +85,12 @@ class Wrapped:
         return self.original(x) if out is None else out
 
 
+def base_weight(module: nn.Module) -> torch.Tensor:
+    """The weight of a layer that can take an adapter; a family's targets hold no others."""
+    assert isinstance(module, nn.Linear | nn.Conv2d), f"adapters know Linear and Conv2d only, not {type(module).__name__}"
+    return module.weight
+
+
 class Attached:
     """A set of adapters that belong together: one training, or one file. Made by `attach` and `apply_file`."""
 
@@ -97,14 +103,13 @@ class Attached:
     def hang(self, name: str, adapter: Adapter) -> None:
         """Freeze the layer and put the adapter on it."""
         module = adapter.module
-        assert type(module).forward in (nn.Linear.forward, nn.Conv2d.forward), f"{name}: adapters know Linear and Conv2d only"
         for parameter in module.parameters():
             self._flags.append((parameter, parameter.requires_grad))
             parameter.requires_grad_(False)
         wrapped = module.__dict__.get("forward")
         if not isinstance(wrapped, Wrapped):
             wrapped = Wrapped(module)
-            module.forward = wrapped  # type: ignore[method-assign]
+            module.forward = wrapped
         wrapped.adapters.append(adapter)
         self.adapters[name] = adapter
 
@@ -158,9 +163,9 @@ def attach(targets: Iterable[Target], network: Any, *, generator: torch.Generato
     functions = load_network(network.type)
     attached = Attached(dict.fromkeys(PARTS, 1.0))
     for name, module, part in in_order(targets):
-        drawn = functions.init(tuple(module.weight.shape), network, generator)
-        place = module.weight.device
-        tensors = {k: nn.Parameter(t.to(place)) if k in functions.TRAINED else t for k, t in drawn.items()}
+        weight = base_weight(module)
+        drawn = functions.init(tuple(weight.shape), network, generator)
+        tensors = {k: nn.Parameter(t.to(weight.device)) if k in functions.TRAINED else t for k, t in drawn.items()}
         attached.hang(name, Adapter(module, part, functions, tensors, attached.strengths))
     return attached
 
@@ -232,7 +237,7 @@ def attach_modules(targets: Iterable[Target], file: LoraFile, unet_weight: float
     fitted = []
     for name, module, _ in chosen:
         try:
-            fitted.append(functions.fit(file.modules[name], tuple(module.weight.shape)))
+            fitted.append(functions.fit(file.modules[name], tuple(base_weight(module).shape)))
         except ValueError as error:
             raise UserError(
                 f"this LoRA was made for a base model of other sizes ({error})",
@@ -240,8 +245,10 @@ def attach_modules(targets: Iterable[Target], file: LoraFile, unet_weight: float
                 todo="use a LoRA of the same family and size as the base model",
             ) from error
     for (name, module, part), tensors in zip(chosen, fitted, strict=True):
-        like = {"device": module.weight.device, "dtype": module.weight.dtype, "copy": True}  # a copy lets go of the file
-        moved = {key: tensor.to(**like) if key in functions.TRAINED else tensor for key, tensor in tensors.items()}
+        weight = base_weight(module)
+        moved = dict(tensors)
+        for key in functions.TRAINED:
+            moved[key] = tensors[key].to(weight.device, weight.dtype, copy=True)  # a copy lets go of the file
         attached.hang(name, Adapter(module, part, functions, moved, attached.strengths))
     return attached
 

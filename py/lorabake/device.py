@@ -54,10 +54,10 @@ class Device:
         if self.scaler:
             self.scaler.unscale_(optimizer)
             self._unscaled = True
-        learning = [parameter for parameter in parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm([parameter.grad for parameter in learning])
+        parameters = list(parameters)
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         if max_norm:
-            nn.utils.clip_grads_with_norm_(learning, max_norm, norm)
+            nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
         return norm.item()
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:

@@ -90,7 +90,7 @@ def forward(module: nn.Module, x: torch.Tensor, tensors: Tensors, factor: float)
     if isinstance(module, nn.Linear):
         dtype = compute_dtype(x)
         return _FusedLinear.apply(x, module.weight, module.bias, tensors[DOWN], tensors[UP], factor, dtype)
-    return type(module).forward(module, x) + branch(module, x, tensors, factor)  # type: ignore[operator]
+    return type(module).forward(module, x) + branch(module, x, tensors, factor)
 
 
 def branch(module: nn.Module, x: torch.Tensor, tensors: Tensors, factor: float) -> torch.Tensor:
