@@ -19,8 +19,7 @@ NEXT_EXTENSION = ".caption"  # tried where a picture has no file of the extensio
 MOST_BYTES = 1_000_000  # a caption is a line; what is larger is something else
 WINDOW = 75  # tokens between begin and end in one window of CLIP
 FACE_CROP = re.compile(r"(.+?)(?:_\d+){4}")  # name_cx_cy_w_h: such crops share the caption of `name`
-# Two-byte encodings decode almost anything, so Japanese is believed only where kana or several characters in a row come out.
-JAPANESE = re.compile(r"[\u3040-\u30ff]|[\u3400-\u9fff]{2}")
+KANA, SEVERAL_KANJI = re.compile(r"[\u3040-\u30ff]"), re.compile(r"[\u3400-\u9fff]{2,}")
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -92,9 +91,15 @@ def decode(data: bytes) -> tuple[str | None, str]:
             continue
         if encoding == "utf-8":
             return text, ""
-        if encoding == "cp1252" or JAPANESE.search(text):
+        if encoding == "cp1252" or _is_japanese(text):
             return text, f"is not UTF-8 and was read as {language} ({encoding}): look whether that is right, then save it as UTF-8"
     return None, refused
+
+
+def _is_japanese(text: str) -> bool:
+    """Whether text that came out of cp932 was that. Western accents also decode, as single kanji that swallow the letter behind them."""
+    several = "".join(SEVERAL_KANJI.findall(text))
+    return bool(KANA.search(text)) or any(kanji.encode("cp932")[1] >= 0x80 for kanji in several)
 
 
 def split_tags(caption: str) -> list[str]:

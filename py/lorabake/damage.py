@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from lorabake import paths
 from lorabake.errors import UserError
@@ -33,6 +33,8 @@ STRANGERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the picture itself (git lfs pull gets it)"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
+# First bytes of the formats that are read
+OWN = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 
 
@@ -62,7 +64,10 @@ def _reason(path: Path, error: BaseException) -> str:
         return "the file is empty (0 bytes)"
     if isinstance(error, UnidentifiedImageError):
         stranger = _stranger(start)
-        return f"is {stranger}: save it as PNG or JPEG" if stranger else "is damaged, or no picture of a format that is read here"
+        if stranger:
+            return f"is {stranger}: save it as PNG or JPEG"
+        known = start.startswith(OWN) or start[8:11] == b"avi"
+        return "is damaged, its header cannot be read: get it again" if known else "is no picture of a format that is read here"
     text = " ".join(str(error).split())
     if "truncated" in text.lower():
         return "is cut off, the end of the picture is missing: get it again"
@@ -84,7 +89,9 @@ def _stranger(start: bytes) -> str | None:
         if start.startswith(mark):
             return name
     if start[4:8] == b"ftyp":
-        return "a HEIC picture (of an iPhone)" if start[8:12] in HEIF_BRANDS else "an AVIF picture" if start[8:11] == b"avi" else "a video"
+        if start[8:11] == b"avi":
+            return None if features.check("avif") else "an AVIF picture, which this Pillow cannot read"
+        return "a HEIC picture (of an iPhone)" if start[8:12] in HEIF_BRANDS else "a video"
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
         return "a web page, not the picture itself"

@@ -55,7 +55,7 @@ TURNS = {
 TAIL_BYTES = 65536  # where a PNG's EXIF may lie behind its pixels
 MOST_THREADS = 4  # each holds one picture in memory
 # What a PNG's raw data is read as, and by what its transparent level must be multiplied to be one of the pixels that Pillow gives.
-LEVEL_SCALES = {"1": 255, "L;2": 85, "L;4": 17}
+LEVEL_SCALES = {"L;2": 85, "L;4": 17}
 # Readers warn about odd files on stderr, into the progress bar. What matters is raised, and said by name here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -136,10 +136,13 @@ def fit(image: Image.Image, bucket: tuple[int, int], *, placed: buckets.Placemen
     no overshoot, so that black outlines get no bright rims that would be learned. tests/test_images.py measures all three.
     """
     placed = placed or buckets.placement(image.size, bucket)
-    if placed.resized != image.size:
-        shrinks = placed.resized[0] <= image.width and placed.resized[1] <= image.height
-        image = image.resize(placed.resized, Image.Resampling.HAMMING if shrinks else Image.Resampling.LANCZOS)
-    return image.crop((placed.left, placed.top, placed.left + bucket[0], placed.top + bucket[1]))
+    left, top, (width, height) = placed.left, placed.top, placed.resized
+    if placed.resized == image.size:
+        return image.crop((left, top, left + bucket[0], top + bucket[1]))
+    across, down = image.width / width, image.height / height
+    kept = (left * across, top * down, (left + bucket[0]) * across, (top + bucket[1]) * down)  # only what the crop keeps is computed
+    within = (kept[0], kept[1], min(kept[2], image.width), min(kept[3], image.height))
+    return image.resize(bucket, Image.Resampling.LANCZOS if across < 1 or down < 1 else Image.Resampling.HAMMING, box=within)
 
 
 def _problem(path: Path) -> ImageError | None:
@@ -202,7 +205,9 @@ def _scale_transparent_level(image: Image.Image) -> None:
     clear = image.info.get("transparency")
     tiles = getattr(image, "tile", None)
     raw = tiles[0][3] if tiles else None
-    if isinstance(clear, int) and raw in LEVEL_SCALES:
+    if isinstance(clear, int) and raw == "1":
+        image.info["transparency"] = 255 if clear else 0  # newer Pillows do this themselves
+    elif isinstance(clear, int) and raw in LEVEL_SCALES:
         image.info["transparency"] = clear * LEVEL_SCALES[raw]
     elif isinstance(clear, tuple) and raw == "RGB;16B":
         image.info["transparency"] = tuple(level >> 8 for level in clear)

@@ -63,7 +63,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if highest < 256:
         return whole.point([min(level, 255) for level in range(LEVELS)], "L")
     if highest >= LEVELS:
-        whole = whole.point(lambda level: level * ((LEVELS - 1) / highest) + 0)
+        whole = whole.point(lambda level: level * ((LEVELS - 1) / highest) + 0.5)
     return whole.point(_sixteen_to_eight(), "L")
 
 
