@@ -18,10 +18,14 @@ from lorabake import environment, errors
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("profile_path", nargs="*", metavar="PROFILE", help="profile files or folders of them; without any, a list is shown to choose from")
+    parser.add_argument(
+        "profile_path", nargs="*", metavar="PROFILE", help="profile files or folders of them; without any, a list is shown to choose from"
+    )
     parser.add_argument("--plan-only", "--plan", action="store_true", help="show the plan, train nothing")
     parser.add_argument("--json", action="store_true", help="with --plan-only: the plan for machines")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a profile key, for example train.epochs=3")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a profile key, for example train.epochs=3"
+    )
     parser.add_argument("--fresh", action="store_true", help="start anew instead of continuing; the earlier run is kept")
     parser.add_argument("--skip-bad", action="store_true", help="with several profiles: go on without those that have mistakes")
     parser.add_argument("--clear-cache", action="store_true", help="empty the output folder's cache of latents and pictures")

@@ -137,7 +137,7 @@ def test_relative_paths_count_from_the_profile(tmp_path, monkeypatch):
 
 
 def test_windows_paths_stay_whole_on_every_system(tmp_path):
-    text = "name: a\nsave: {copy_to: \"D:\\\\x\"}\nbase_model: D:\\Models\\new aom.safetensors # mine\n"
+    text = 'name: a\nsave: {copy_to: "D:\\\\x"}\nbase_model: D:\\Models\\new aom.safetensors # mine\n'
     text += "images: 'D:\\a b\\'\noutput: \\\\server\\share\\x\n"
     p = load(written(tmp_path, text)).profile
     assert (p.base_model, p.images, p.output) == ("D:\\Models\\new aom.safetensors", "D:\\a b", "\\\\server\\share\\x")

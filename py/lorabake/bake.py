@@ -48,7 +48,11 @@ def bake(plan: Plan, *, fresh: bool = False) -> int:
     memory = hashes.HashMemory(output / ".cache" / "hashes.json")
     with runs.Lock(runs.runs_folder(output, plan.name)):
         content_hashes = check_pictures(plan, memory)
-        identity = {**plan.identity(), "content": contents(plan, content_hashes), "base_fingerprint": hashes.fingerprint(Path(plan.base.path))}
+        identity = {
+            **plan.identity(),
+            "content": contents(plan, content_hashes),
+            "base_fingerprint": hashes.fingerprint(Path(plan.base.path)),
+        }
         decision = runs.decide(plan.output, plan.name, identity, fresh=fresh)
         if decision.kind == "done":
             console.say(f"already baked: {output / plan.lora_files[-1]} is finished and nothing has changed; --fresh bakes it again")
@@ -67,7 +71,9 @@ def bake_in(plan: Plan, folder: Path, memory: hashes.HashMemory, content_hashes:
     start = int(state.progress["step"]) if state else 0
     with runlog.RunLog(folder / "log.jsonl", up_to=start) as log, ThreadPoolExecutor(max_workers=1) as background:
         job = Job(plan, folder, log, background.submit(memory.of_model, Path(plan.base.path)), started_at)
-        log.add("start", step=start, time=started_at, total_steps=plan.total_steps, python=platform.python_version(), torch=torch.__version__)
+        log.add(
+            "start", step=start, time=started_at, total_steps=plan.total_steps, python=platform.python_version(), torch=torch.__version__
+        )
         try:
             cook(job, state, content_hashes)
         except LorabakeError as error:
@@ -158,7 +164,10 @@ def train(job: Job, stopper: Stopper, gallery: Gallery, start: int) -> None:
                 console.say(f"step {event.step} skipped: {event.values['reason']} ({', '.join(event.values['pictures'][:3])})")
             if event.kind == "step" and (reason := stopper.reason()):
                 save_state(job)
-                raise Stopped(f"stopped by {reason} at step {event.step} of {plan.total_steps}; the state is saved", todo="start the same profile again to go on")
+                raise Stopped(
+                    f"stopped by {reason} at step {event.step} of {plan.total_steps}; the state is saved",
+                    todo="start the same profile again to go on",
+                )
             if event.kind == "step" and timer.due():
                 save_state(job)
 
@@ -199,7 +208,10 @@ def save_state(job: Job) -> None:
     kit, folder = job.kit, job.folder / "state"
     assert kit is not None
     folder.mkdir(exist_ok=True)
-    optimizer = {"optimizer": states.to_device(kit.optimizer.state_dict()), "scaler": kit.device.scaler.state_dict() if kit.device.scaler else None}
+    optimizer = {
+        "optimizer": states.to_device(kit.optimizer.state_dict()),
+        "scaler": kit.device.scaler.state_dict() if kit.device.scaler else None,
+    }
     tensors = kit.attached.tensors()
     require_room(folder, 4 * sum(t.numel() * 4 for t in tensors.values()))
     states.save(folder, states.State({"step": job.step, "saved": [str(path) for path in job.saved]}, tensors, optimizer))
@@ -218,7 +230,13 @@ def finish(job: Job, *, status: str, exit_code: int | None, message: str) -> Non
     seconds = time.time() - job.started_at
     job.log.add("done", step=job.step, status=status, exit_code=exit_code, seconds=seconds)
     suggestion = suggest.suggest(runlog.read(job.log.path))
-    result: dict[str, Any] = {"status": status, "exit_code": exit_code, "message": message, "step": job.step, "total_steps": job.plan.total_steps}
+    result: dict[str, Any] = {
+        "status": status,
+        "exit_code": exit_code,
+        "message": message,
+        "step": job.step,
+        "total_steps": job.plan.total_steps,
+    }
     result |= {"seconds": seconds, "files": [path.name for path in job.saved], "suggested": asdict(suggestion) if suggestion else None}
     write_result(job.folder, {**result, "started_at": job.started_at, "finished_at": time.time()})
     if status == "done":
@@ -259,14 +277,18 @@ def require_writable(folder: Path) -> None:
             aside.write_bytes(b"")
         (folder / "_write-test").unlink()
     except OSError as error:
-        raise UserError(f"cannot write here: {error.strerror or error}", where=str(folder), todo="choose another folder as output:") from error
+        raise UserError(
+            f"cannot write here: {error.strerror or error}", where=str(folder), todo="choose another folder as output:"
+        ) from error
 
 
 def require_room(folder: Path, needed_bytes: int) -> None:
     free = paths.free_bytes(folder)
     if free < needed_bytes + 2**20:
         raise DiskFull(
-            f"the disk is full: {console.size(free)} free, {console.size(needed_bytes)} needed", where=str(folder), todo="make room (--clear-cache helps), then start again"
+            f"the disk is full: {console.size(free)} free, {console.size(needed_bytes)} needed",
+            where=str(folder),
+            todo="make room (--clear-cache helps), then start again",
         )
 
 
@@ -278,7 +300,9 @@ def check_pictures(plan: Plan, memory: hashes.HashMemory) -> list[str]:
         problems = images.decode_all(new, bar.update)
     if problems:
         listing = "\n".join(f"  {problem}" for problem in problems)
-        raise UserError(f"{len(problems)} of {len(files)} pictures cannot be read:\n{listing}", todo="repair them or move them away, then start again")
+        raise UserError(
+            f"{len(problems)} of {len(files)} pictures cannot be read:\n{listing}", todo="repair them or move them away, then start again"
+        )
     memory.mark_decoded(new)
     found = [memory.of_file(file).sha256 for file in files]
     memory.save()

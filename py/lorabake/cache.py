@@ -86,7 +86,12 @@ class Latents:
                 expected = (file.metadata() or {}).get("sha256")
         except (SafetensorError, OSError, ValueError):
             latents, expected = None, None
-        if latents is None or latents.shape[1:] != (height // 8, width // 8) or digest_of(latents) != expected or not latents.isfinite().all():
+        if (
+            latents is None
+            or latents.shape[1:] != (height // 8, width // 8)
+            or digest_of(latents) != expected
+            or not latents.isfinite().all()
+        ):
             self.num_damaged += 1
             return None
         return latents
@@ -134,7 +139,7 @@ class Latents:
                 if number + 2 < len(chunks):
                     ahead.append(decode(chunks[number + 2]))
                 for item, latents in zip(chunk, self.encode(chunk, pixels), strict=True):
-                    self.held[item] = latents.clone()
+                    self.held[item] = latents.contiguous().clone(memory_format=torch.contiguous_format)
                     self.num_made += 1
                     if on_disk:
                         writes.append(pool.submit(self.write, item, self.held[item]))

@@ -35,7 +35,8 @@ def looks_per_epoch(plan: Plan) -> list[int]:
     Regularisation pictures are taken in order with their own repeats until they are as many looks as the training pictures have;
     when they run out, the list goes round again, one look at a time (lora-facts 3.2). Held-out pictures never occur.
     """
-    train, regular = [], []
+    train: list[int] = []
+    regular: list[int] = []
     for index, picture in enumerate(plan.pictures):
         if picture.holdout:
             continue
@@ -58,12 +59,14 @@ def epoch_batches(plan: Plan, epoch: int) -> list[Batch]:
     by_bucket: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index in looks_per_epoch(plan):
         by_bucket[plan.pictures[index].bucket].append(index)
-    batches = []
+    batches: list[Batch] = []
+    size = plan.train.batch_size
+    assert size, "the plan resolves the batch"
     for bucket in sorted(by_bucket):
         members = by_bucket[bucket]
         rng.shuffle(members)
-        for start in range(0, len(members), plan.train.batch_size):
-            batches.append(Batch(bucket, tuple(look(plan, index, rng) for index in members[start : start + plan.train.batch_size])))
+        for start in range(0, len(members), size):
+            batches.append(Batch(bucket, tuple(look(plan, index, rng) for index in members[start : start + size])))
     rng.shuffle(batches)
     return batches
 

@@ -47,7 +47,7 @@ class Gallery:
             sampler.save_png(self.folder / name, picture, self.text(prompt, path, 1.0))
             files.append({"prompt": prompt.prompt, "seed": prompt.seed, "path": name, "strength": 1.0 if path else None})
         if path:
-            self.preview(path, self.folder / files[0]["path"])
+            self.preview(path, self.folder / str(files[0]["path"]))
         log.add("samples", step=step, epoch=epoch, files=files)
 
     def preview(self, path: Path, picture: Path) -> None:

@@ -28,10 +28,14 @@ main{max-width:1180px;margin:0 auto;padding:24px 20px 60px}h1{font-size:26px;mar
 .suggest{border-left:5px solid var(--accent)}.suggest b{font-size:17px}img{max-width:100%;border-radius:6px;display:block}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(130px,1fr));gap:10px}.grid img{width:100%;image-rendering:auto}
 figure{margin:0}figcaption{font-size:12px;color:var(--faint);overflow-wrap:anywhere}
-table{border-collapse:collapse;width:100%;font-size:14px}td,th{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-svg{width:100%;height:auto}svg text{fill:var(--faint);font-size:12px}.axis{stroke:var(--line)}.raw{stroke:var(--accent);opacity:.25;fill:none}
-.main{stroke:var(--accent);fill:none;stroke-width:2}.second{stroke:var(--second);fill:none;stroke-width:2}.base{stroke:var(--faint);stroke-dasharray:5 4}
-.dot{fill:var(--second)}summary{cursor:pointer;font-weight:600}code{background:var(--line);padding:1px 5px;border-radius:4px;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;font-size:14px}
+td,th{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+svg{width:100%;height:auto}svg text{fill:var(--faint);font-size:12px}.axis{stroke:var(--line)}
+.raw{stroke:var(--accent);opacity:.25;fill:none}
+.main{stroke:var(--accent);fill:none;stroke-width:2}.second{stroke:var(--second);fill:none;stroke-width:2}
+.base{stroke:var(--faint);stroke-dasharray:5 4}
+.dot{fill:var(--second)}
+summary{cursor:pointer;font-weight:600}code{background:var(--line);padding:1px 5px;border-radius:4px;overflow-wrap:anywhere}
 .key{display:inline-block;width:14px;height:3px;vertical-align:middle;margin:0 5px 0 14px}ul{margin:6px 0;padding-left:20px}
 """
 
@@ -114,7 +118,9 @@ def sheets(folder: Path, events: Sequence[Json]) -> str:
     found = {event["file"]: event["path"] for event in events if event.get("kind") == "sheet"}
     if not found:
         return ""
-    shown = [f'<div class="card"><img alt="sheet of {html.escape(file)}" src="{picture(folder / path)}"></div>' for file, path in found.items()]
+    shown = [
+        f'<div class="card"><img alt="sheet of {html.escape(file)}" src="{picture(folder / path)}"></div>' for file, path in found.items()
+    ]
     return "<h2>With and without the LoRA</h2>" + "".join(shown)
 
 
@@ -151,7 +157,9 @@ def epochs(folder: Path, events: Sequence[Json]) -> str:
         cells = []
         for file in event.get("files", []):
             caption = html.escape(f"{file.get('prompt', '')} (seed {file.get('seed')})")
-            cells.append(f'<figure><img alt="{caption}" src="{picture(folder / str(file["path"]))}"><figcaption>{caption}</figcaption></figure>')
+            cells.append(
+                f'<figure><img alt="{caption}" src="{picture(folder / str(file["path"]))}"><figcaption>{caption}</figcaption></figure>'
+            )
         heading = "before training" if not event.get("epoch") else f"epoch {event['epoch']}, step {event['step']}"
         opened = " open" if number == 0 else ""
         out.append(f'<details class="card"{opened}><summary>{heading}</summary><br><div class="grid">{"".join(cells)}</div></details>')
@@ -164,7 +172,12 @@ def settings(plan: Json) -> str:
         for key, value in plan.get(block, {}).items():
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             reason = plan.get("reasons", {}).get(f"{block}.{key}", "")
-            rows.append(f"<tr><td>{block}.{html.escape(key)}</td><td>{html.escape(shown)}</td><td class='faint'>{html.escape(str(reason))}</td></tr>")
+            cells = (
+                f"<td>{block}.{html.escape(key)}</td>",
+                f"<td>{html.escape(shown)}</td>",
+                f"<td class='faint'>{html.escape(str(reason))}</td>",
+            )
+            rows.append(f"<tr>{''.join(cells)}</tr>")
     profile = html.escape(str(plan.get("profile_text", "")))
     return (
         f"<h2>Settings</h2><details class='card'><summary>All settings as used</summary><table>{''.join(rows)}</table></details>"

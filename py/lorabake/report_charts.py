@@ -29,12 +29,18 @@ def held_out(points: Points, total: int) -> str:
     room = max((high - low) * 0.25, high * 0.02)
     frame = Frame(total, (low - room, high + room))
     base = next((value for step, value in points if step == 0), None)
-    dashed = f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{frame.y(base):.1f}" y2="{frame.y(base):.1f}"/>' if base is not None else ""
+    dashed = (
+        f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{frame.y(base):.1f}" y2="{frame.y(base):.1f}"/>'
+        if base is not None
+        else ""
+    )
     dots = "".join(
         f'<circle class="dot" cx="{frame.x(step):.1f}" cy="{frame.y(value):.1f}" r="4.5"><title>step {step}: {value:.4f}</title></circle>'
         for step, value in points
     )
-    key = '<div class="faint"><span class="key" style="background:var(--second)"></span>with the LoRA; dashed: without. Lower is better</div>'
+    key = (
+        '<div class="faint"><span class="key" style="background:var(--second)"></span>with the LoRA; dashed: without. Lower is better</div>'
+    )
     return key + svg(frame, [dashed, line(frame, points, "second"), dots])
 
 
@@ -45,7 +51,8 @@ def rates(groups: Mapping[str, Points], total: int) -> str:
     names = {"unet": "U-Net", "text_encoder": "text encoder"}
     colours = ("var(--accent)", "var(--second)")
     key = "".join(
-        f'<span class="key" style="background:{colours[n % 2]}"></span>{html.escape(names.get(name, name))}' for n, name in enumerate(groups)
+        f'<span class="key" style="background:{colours[n % 2]}"></span>{html.escape(names.get(name, name))}'
+        for n, name in enumerate(groups)
     )
     lines = [line(frame, thin(points), kinds[n % 2]) + hover(frame, thin(points, 60)) for n, points in enumerate(groups.values())]
     return f'<div class="faint">{key}</div>' + svg(frame, lines)
@@ -94,7 +101,8 @@ def line(frame: Frame, points: Points, kind: str) -> str:
 def hover(frame: Frame, points: Points) -> str:
     """Unseen discs that show a value under the mouse."""
     return "".join(
-        f'<circle cx="{frame.x(s):.1f}" cy="{frame.y(v):.1f}" r="6" fill="transparent"><title>step {s}: {v:.4g}</title></circle>' for s, v in points
+        f'<circle cx="{frame.x(s):.1f}" cy="{frame.y(v):.1f}" r="6" fill="transparent"><title>step {s}: {v:.4g}</title></circle>'
+        for s, v in points
     )
 
 

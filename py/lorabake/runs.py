@@ -70,7 +70,7 @@ def decide(output: str, name: str, identity: Mapping[str, Any], *, fresh: bool =
     now = flat(json.loads(json.dumps(identity)))
     changed = {key: (before.get(key), now.get(key)) for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)}
     finished = read_json(latest / "result.json").get("status") == "done"
-    longer = all(key in LENGTH_KEYS and isinstance(then, int) and then < value for key, (then, value) in changed.items())
+    longer = all(key in LENGTH_KEYS and int(then or 0) < int(value or 0) for key, (then, value) in changed.items())
     if fresh or not longer:
         return Decision("new", new, changed)
     if finished and not changed:
@@ -105,7 +105,9 @@ def own_files(output: Path, name: str) -> list[Path]:
     for path in paths.visible(output):
         stem = path.name.removesuffix(".safetensors").removesuffix(".preview.png")
         tail = stem.removeprefix(name)
-        is_ours = stem == name or (stem.startswith(name) and (tail[1:].isdigit() or tail.removeprefix("-step").isdigit()) and tail[0] == "-")
+        is_ours = stem == name or (
+            stem.startswith(name) and (tail[1:].isdigit() or tail.removeprefix("-step").isdigit()) and tail[0] == "-"
+        )
         if path.is_file() and stem != path.name and is_ours:
             found.append(path)
     return found
@@ -124,10 +126,12 @@ def make_room(output: Path, name: str, new_folder: Path) -> None:
         if place.exists():
             place = target / f"{file.stem}-{time.time_ns()}{file.suffix}"
         try:
-            os.replace(file, place)
+            file.replace(place)
         except PermissionError as error:
             raise UserError(
-                f"{file.name} cannot be moved, another program has it open", where=str(file), todo="close the web UI or unload the LoRA, then start again"
+                f"{file.name} cannot be moved, another program has it open",
+                where=str(file),
+                todo="close the web UI or unload the LoRA, then start again",
             ) from error
 
 
@@ -149,7 +153,9 @@ class Lock:
                 holder = read_json(self.path).get("pid")
                 if isinstance(holder, int) and holder != os.getpid() and paths.process_alive(holder):
                     raise UserError(
-                        "this LoRA is being baked right now", where=f"process {holder}, {self.path}", todo="wait for it, or stop it with Ctrl-C in its window"
+                        "this LoRA is being baked right now",
+                        where=f"process {holder}, {self.path}",
+                        todo="wait for it, or stop it with Ctrl-C in its window",
                     ) from None
                 self.path.unlink(missing_ok=True)
         raise UserError("the lock of this bake keeps coming back", where=str(self.path), todo="start only one bake of this name at a time")

@@ -54,7 +54,7 @@ def save(folder: Path, state: State) -> Path:
     (aside / "state.json").write_text(json.dumps({"progress": state.progress, "files": files}, indent=1), encoding="utf-8")
     flush(aside / "state.json")
     if final.exists():
-        # A state of the same step: made by this run before it was interrupted. The new one is whole; swap by way of a name that is never read.
+        # Made by this run before it was interrupted. The new one is whole; swap by way of a name that is never read.
         old = folder / f"_old-{os.getpid()}-{step:08d}"
         final.rename(old)
         aside.rename(final)

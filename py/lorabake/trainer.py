@@ -122,7 +122,7 @@ def planned_steps(plan: Plan) -> Iterator[tuple[int, int, int, list[Batch]]]:
 
 
 def optimizer_step(plan: Plan, kit: Kit, window: list[Batch], number: int) -> tuple[float, float]:
-    """Forward and backward over one window, then one step. Returns (loss, gradient norm); weights stay as they are when either is not finite."""
+    """Forward and backward over one window, then one step. Returns (loss, norm); when either is not finite the weights stay."""
     looks = sum(len(batch.looks) for batch in window)
     total = 0.0
     for offset, batch in enumerate(window):

@@ -22,25 +22,26 @@ SIZE_PX = 128
 CATEGORIES = ("Animals & Nature", "Food & Drink", "Smileys & Emotion", "Activities", "Objects", "Travel & Places")
 DROP = re.compile(r"skin-tone|-oclock$|-thirty$|flag|anger-symbol|^zzz$|speech|-medal$|button|yen|euro|pound|keycap|input-|map-of-japan")
 LEARNED = """
-ant baby-chick bat bird blossom blowfish boar bouquet bug butterfly cactus camel cat cat-face cherry-blossom chicken chipmunk cow cow-face crab
-crocodile deciduous-tree dog dog-face dolphin dragon dragon-face duck eagle elephant evergreen-tree fallen-leaf fish four-leaf-clover fox
-goat hatching-chick hibiscus honeybee horse-face koala lady-beetle lion maple-leaf monkey monkey-face mouse-face mushroom octopus owl
-palm-tree panda paw-prints penguin pig pig-face rabbit rabbit-face rooster rose scorpion seedling shark shrimp snail snake spider
-spiral-shell spouting-whale squid sunflower tiger-face tropical-fish tulip turkey turtle whale wolf frog bear hamster unicorn
-avocado bacon banana beer-mug birthday-cake bread carrot cheese-wedge cherries cocktail-glass cookie croissant cucumber custard doughnut
-ear-of-corn egg eggplant french-fries grapes green-apple hamburger honey-pot hot-beverage hot-dog hot-pepper ice-cream kiwi-fruit lemon
-lollipop meat-on-bone melon pancakes peach peanuts pear pineapple pizza popcorn potato poultry-leg red-apple rice-ball shaved-ice
-shortcake soft-ice-cream spaghetti strawberry sushi taco tangerine tomato tropical-drink watermelon wine-glass
-american-football artist-palette balloon baseball basketball bowling christmas-tree crystal-ball fireworks game-die ice-skate
-jack-o-lantern party-popper pool-8-ball ribbon soccer-ball sparkles tennis trophy video-game volleyball wrapped-gift
-alarm-clock anchor backpack bell bomb books bow-and-arrow camera candle closed-book crown dagger door dress drum envelope floppy-disk gear gem-stone
-glasses guitar hammer handbag headphone high-heeled-shoe key light-bulb lipstick locked microphone microscope money-bag necktie pencil pill
-ring running-shoe scissors scroll shield sunglasses t-shirt telephone television top-hat trumpet umbrella violin watch wrench
-airplane ambulance automobile bicycle bus castle church closed-umbrella cloud crescent-moon droplet fire fire-engine full-moon helicopter
-hot-air-balloon house locomotive motorcycle mountain police-car rainbow rocket sailboat ship snowflake snowman snowman-without-snow star sun
-sun-behind-cloud sun-with-face taxi tent tornado tractor train volcano water-wave
-alien alien-monster ghost skull grinning-face smiling-face-with-sunglasses smiling-face-with-heart-eyes angry-face crying-face
-smiling-face-with-horns nerd-face sleeping-face clown-face robot pile-of-poo red-heart blue-heart broken-heart
+ant baby-chick bat bird blossom blowfish boar bouquet bug butterfly cactus camel cat cat-face cherry-blossom chicken chipmunk cow
+cow-face crab crocodile deciduous-tree dog dog-face dolphin dragon dragon-face duck eagle elephant evergreen-tree fallen-leaf fish
+four-leaf-clover fox goat hatching-chick hibiscus honeybee horse-face koala lady-beetle lion maple-leaf monkey monkey-face
+mouse-face mushroom octopus owl palm-tree panda paw-prints penguin pig pig-face rabbit rabbit-face rooster rose scorpion seedling
+shark shrimp snail snake spider spiral-shell spouting-whale squid sunflower tiger-face tropical-fish tulip turkey turtle whale
+wolf frog bear hamster unicorn avocado bacon banana beer-mug birthday-cake bread carrot cheese-wedge cherries cocktail-glass
+cookie croissant cucumber custard doughnut ear-of-corn egg eggplant french-fries grapes green-apple hamburger honey-pot
+hot-beverage hot-dog hot-pepper ice-cream kiwi-fruit lemon lollipop meat-on-bone melon pancakes peach peanuts pear pineapple pizza
+popcorn potato poultry-leg red-apple rice-ball shaved-ice shortcake soft-ice-cream spaghetti strawberry sushi taco tangerine
+tomato tropical-drink watermelon wine-glass american-football artist-palette balloon baseball basketball bowling christmas-tree
+crystal-ball fireworks game-die ice-skate jack-o-lantern party-popper pool-8-ball ribbon soccer-ball sparkles tennis trophy
+video-game volleyball wrapped-gift alarm-clock anchor backpack bell bomb books bow-and-arrow camera candle closed-book crown
+dagger door dress drum envelope floppy-disk gear gem-stone glasses guitar hammer handbag headphone high-heeled-shoe key light-bulb
+lipstick locked microphone microscope money-bag necktie pencil pill ring running-shoe scissors scroll shield sunglasses t-shirt
+telephone television top-hat trumpet umbrella violin watch wrench airplane ambulance automobile bicycle bus castle church
+closed-umbrella cloud crescent-moon droplet fire fire-engine full-moon helicopter hot-air-balloon house locomotive motorcycle
+mountain police-car rainbow rocket sailboat ship snowflake snowman snowman-without-snow star sun sun-behind-cloud sun-with-face
+taxi tent tornado tractor train volcano water-wave alien alien-monster ghost skull grinning-face smiling-face-with-sunglasses
+smiling-face-with-heart-eyes angry-face crying-face smiling-face-with-horns nerd-face sleeping-face clown-face robot pile-of-poo
+red-heart blue-heart broken-heart
 """.split()
 
 
@@ -64,7 +65,7 @@ def concepts(packages: Path) -> list[str]:
     """Names in the categories above that at least three of the sets draw."""
     metadata = json.loads((packages / "noto" / "metadata.json").read_text(encoding="utf-8"))
     wanted = {name for category in CATEGORIES for name in metadata["categories"][category] if not DROP.search(name)}
-    count = {name: 0 for name in wanted}
+    count = dict.fromkeys(wanted, 0)
     for set_name in SETS:
         for name in icons(packages, set_name)["icons"].keys() & wanted:
             count[name] += 1

@@ -14,9 +14,10 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "py"), str(Path(__file__).parent)]
-from lorabake.families import sd1
 from unet import Pocket
 from vae import SD_EPS, TRAINING_EPS, autoencoder
+
+from lorabake.families import sd1
 
 SCALING = 0.18215
 METADATA = {

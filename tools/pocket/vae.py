@@ -154,7 +154,9 @@ def main() -> None:
         start_from_colours(model, views(pixels[::50], 1, torch.Generator().manual_seed(3)).contiguous())
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=options.lr, betas=(0.9, 0.999), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps, pct_start=0.05, anneal_strategy="cos", cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.lr, total_steps=options.steps, pct_start=0.05, anneal_strategy="cos", cycle_momentum=False
+    )
     checkpoint, start = result.with_suffix(".ckpt"), 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -179,7 +181,10 @@ def main() -> None:
             print(f"step {step} loss {total / 50:.4f} {(time.time() - began) / (step - start):.3f} s/step", flush=True)
             total = 0.0
         if step % 200 == 0 or step == options.steps:
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step}, checkpoint)
+            torch.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step},
+                checkpoint,
+            )
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, result)
 
 

@@ -144,9 +144,9 @@ def _fill(model: torch.nn.Module, tensors: Tensors, *, dtype: torch.dtype, devic
         raise UserError(f"this model is not whole: it lacks {shown}", where=where, todo="download it again, or give another file")
     model.load_state_dict(state, assign=True)
     for module in model.modules():
-        if isinstance(getattr(module, "position_ids", None), torch.Tensor):
+        if isinstance(ids := getattr(module, "position_ids", None), torch.Tensor):
             # Counted, not stored; older checkpoints do store it, some of them rounded to fp16.
-            module.position_ids = torch.arange(module.position_ids.shape[-1], device=device).expand((1, -1))
+            module.position_ids = torch.arange(ids.shape[-1], device=device).expand((1, -1))
     return model.requires_grad_(False).eval()
 
 
