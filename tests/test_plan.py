@@ -348,6 +348,16 @@ def test_precision_has_its_reason(tmp_path):
     assert make(tmp_path, tmp_path / "set").precision == "fp32"
 
 
+def test_eight_bit_optimizers_are_for_cards(tmp_path):
+    pictures(tmp_path / "set/5_a", 5)
+    settings = {"train.optimizer_args": "{weight_decay: 0.02, block_wise: true}"}
+    on_card, on_cpu = make(tmp_path, tmp_path / "set", settings, cards=(CARD_12,)), make(tmp_path, tmp_path / "set", settings)
+    assert (on_card.train.optimizer, on_cpu.train.optimizer) == ("AdamW8bit", "AdamW")
+    assert on_card.train.optimizer_args == {"weight_decay": 0.02, "block_wise": True}
+    assert on_cpu.train.optimizer_args == {"weight_decay": 0.02}
+    assert on_cpu.costs.state_bytes > 1.9 * on_card.costs.state_bytes
+
+
 def test_a_disk_that_is_too_small_is_said(tmp_path, monkeypatch):
     pictures(tmp_path / "set/5_a", 60)
     monkeypatch.setattr(paths, "free_bytes", lambda _folder: 10_000)

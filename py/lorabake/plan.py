@@ -13,10 +13,10 @@ from lorabake.families import FAMILIES, Base, Family, identify
 from lorabake.modelfile import read_contents
 from lorabake.networks import NETWORKS
 from lorabake.plan_advice import advise
-from lorabake.plan_costs import Load, Shapes, Sizes
+from lorabake.plan_costs import Load, Shapes
 from lorabake.plan_data import Picture, PlannedFolder
-from lorabake.plan_estimate import Machine, estimate
-from lorabake.plan_fit import Fit, fit
+from lorabake.plan_estimate import estimate
+from lorabake.plan_fit import fit
 from lorabake.plan_prompts import Prompt
 from lorabake.plan_types import NO_COSTS, Plan
 from lorabake.profile import Loaded
@@ -62,11 +62,23 @@ def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Pla
     network = plan_settings.network(loaded.profile.network, subject.reasons)
     seen = hardware.look() if cards is None else hardware.Seen(tuple(cards))
     machine, device = plan_settings.machine(loaded, seen, subject.reasons)
-    precision, precision_reason = hardware.precision(machine.room.card, loaded.profile.train.mixed_precision)
-    parts = plan_settings.trained_parts(network, loaded.profile.train)
+    asked = plan_settings.on_this_device(loaded.profile.train, device, subject.reasons)
+    precision, precision_reason = hardware.precision(machine.room.card, asked.mixed_precision)
+    parts = plan_settings.trained_parts(network, asked)
     size = plan_costs.sizes(shapes, network, parts=parts, conv=NETWORKS[network.type].has_conv)
-    chosen = _fit(subject, machine, size, (network, precision, parts), pictures)
-    train = plan_settings.train_settings(loaded.profile.train, chosen, precision, device)
+    load = Load(
+        family=base.family,
+        sizes=size,
+        pixels=max(p.bucket[0] * p.bucket[1] for p in pictures if not p.holdout),
+        precision=precision,
+        rank=network.rank or 1,
+        optimizer=asked.optimizer,
+        trains_text="text_encoder" in parts,
+        on_card=machine.room.card is not None,
+    )
+    chosen = fit(asked, load, machine.room, most_looks=max(plan_data.looks_by_bucket(pictures).values()))
+    subject.reasons.update(chosen.reasons)
+    train = plan_settings.train_settings(asked, chosen, precision, device)
     draft = _draft(subject, (network, train, data), pictures, parts, precision_reason)
     costs = estimate(draft, size, machine, chosen)
     plan = replace(draft, costs=costs)
@@ -91,25 +103,6 @@ def _pictures(subject: _Subject) -> tuple[Data, tuple[Picture, ...]]:
         reasons["data.holdout"] = f"{plan_data.HOLDOUT_SHARE:.0%} of {num_training}" if count else few
     subject.reasons.update(reasons)
     return data.model_copy(update={"holdout": count}), plan_data.hold_out(placed, count)
-
-
-def _fit(subject: _Subject, machine: Machine, size: Sizes, what: tuple[Network, str, tuple[str, ...]], pictures: Sequence[Picture]) -> Fit:
-    """Batch and checkpointing for `what`: network, precision, trained parts."""
-    network, precision, parts = what
-    train, looks = subject.loaded.profile.train, plan_data.looks_by_bucket(pictures)
-    load = Load(
-        family=subject.base.family,
-        sizes=size,
-        pixels=max(w * h for w, h in looks),
-        precision=precision,
-        rank=network.rank or 1,
-        optimizer=train.optimizer,
-        trains_text="text_encoder" in parts,
-        on_card=machine.room.card is not None,
-    )
-    chosen = fit(train, load, machine.room, most_looks=max(looks.values()))
-    subject.reasons.update(chosen.reasons)
-    return chosen
 
 
 def counts(train: Train, looks: Sequence[int], training_looks: int) -> _Counts:

@@ -16,6 +16,8 @@ from lorabake.profile import Loaded
 from lorabake.settings import Model, Network, Train
 
 MOST_CONV_RANK = 32  # what `auto` gives the 3x3 convolutions at most
+EIGHT_BIT = "8bit"
+EIGHT_BIT_OPTIONS = {"min_8bit_size", "percentile_clipping", "block_wise"}  # what bitsandbytes' optimizers have and torch's do not
 LAYER = re.compile(r"\.(?:layers|resblocks)\.(\d+)\.")
 Reasons = dict[str, str]
 
@@ -93,6 +95,16 @@ def machine(loaded: Loaded, seen: hardware.Seen, reasons: Reasons) -> tuple[Mach
         card = match[0]
         reasons["train.device"] = "typed"
     return Machine(Room(card, card.vram_gib, card.free_gib), threads), f"cuda:{card.index}"
+
+
+def on_this_device(asked: Train, device: str, reasons: Reasons) -> Train:
+    """An 8-bit optimizer becomes its plain form on the CPU, so that memory, disk and the LoRA's metadata tell what really ran."""
+    if device != "cpu" or not asked.optimizer.endswith(EIGHT_BIT):
+        return asked
+    plain = asked.optimizer.removesuffix(EIGHT_BIT)
+    reasons["train.optimizer"] = f"{asked.optimizer} needs an NVIDIA card"
+    options = {name: value for name, value in asked.optimizer_args.items() if name not in EIGHT_BIT_OPTIONS}
+    return asked.model_copy(update={"optimizer": plain, "optimizer_args": options})
 
 
 def train_settings(asked: Train, chosen: Fit, precision: str, device: str) -> Train:

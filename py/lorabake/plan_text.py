@@ -180,7 +180,8 @@ def _rates(plan: Plan) -> list[str]:
         f"min-SNR {train.min_snr_gamma:g}" if train.min_snr_gamma else "",
         f"noise offset {train.noise_offset:g}" if train.noise_offset else "",
     ]
-    return [*lines, ", ".join([f"{train.optimizer}, {train.scheduler}{restarts}{warmup}", *filter(None, extras)])]
+    because = f" ({plan.reasons['train.optimizer']})" if "train.optimizer" in plan.reasons else ""
+    return [*lines, ", ".join([f"{train.optimizer}{because}, {train.scheduler}{restarts}{warmup}", *filter(None, extras)])]
 
 
 def _device(plan: Plan) -> list[str]:
