@@ -9,6 +9,7 @@ Exit codes: 0 done (--check: no FAIL), 1 you can fix it, 2 wrong arguments, 3 ou
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -22,7 +23,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="look, change nothing")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
-    return parser.parse_args()
+    parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end")
+    return parser.parse_args([as_option(word) for word in sys.argv[1:]])
+
+
+def as_option(word: str) -> str:
+    """PowerShell's spelling, which setup.bat takes too, as ours: -NoPause is --no-pause."""
+    return "-" + re.sub("(?<=[a-z])(?=[A-Z])", "-", word).lower() if re.fullmatch("-[A-Za-z]{2,}", word) else word
 
 
 def main() -> int:

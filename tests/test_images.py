@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -12,13 +13,14 @@ import pytest
 from PIL import Image, ImageOps
 
 import png
-from lorabake import buckets, damage, images, webp
+from lorabake import buckets, damage, images, paths, webp
 
 # Pillow's warnings are silenced in images.py; pytest turns them on again
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("UserWarning", "PIL.Image.DecompressionBombWarning")]
 FORMATS = [
     ("x.png", {}),
     ("x.jpg", {"quality": 95, "subsampling": 0}),
+    ("x.jpeg", {"quality": 95, "subsampling": 0, "progressive": True}),
     ("x.webp", {"quality": 95}),
     ("x.bmp", {}),
     ("x.gif", {}),
@@ -29,6 +31,7 @@ FORMATS = [
 NAMES = {
     ".png": "PNG",
     ".jpg": "JPEG",
+    ".jpeg": "JPEG",
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".gif": "GIF",
@@ -353,7 +356,16 @@ def test_damaged_files_give_a_picture_or_an_image_error_and_nothing_else(tmp_pat
 # --- speed
 
 
-@pytest.mark.parametrize(("name", "options"), [f for f in FORMATS if f[0] != "x.tiff"])
+def test_no_heavy_imports():
+    """A plan reads headers and captions; torch and numpy would cost it seconds on a cold disk."""
+    code = (
+        "import sys; from lorabake import images, captions, buckets, schedule; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(paths.ROOT / "py")}, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("name", "options"), [f for f in FORMATS if f[0] not in ("x.tiff", "x.jpeg")])
 def test_200_headers_are_read_in_well_under_half_a_second(tmp_path, name, options):
     """Counted as CPU time, which a busy machine does not change; pixels are not decoded, so a large picture costs what a small one does."""
     path = tmp_path / name

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers.optimization import get_scheduler
 
-from lorabake import schedule
+from lorabake import schedule, settings
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,10 @@ def test_the_factor_stays_between_0_and_1_even_behind_the_end(name):
 def test_restarts_go_back_to_the_full_rate():
     found = [schedule.factor("cosine_with_restarts", step, total=100, restarts=4) for step in range(100)]
     assert [step for step in range(100) if found[step] == pytest.approx(1.0)] == [0, 25, 50, 75]
+
+
+def test_a_profile_may_say_each_of_them_and_no_other():
+    assert set(schedule.SCHEDULERS) == set(settings.SCHEDULERS)
 
 
 def test_a_name_that_is_none_is_refused():

@@ -151,3 +151,12 @@ def test_a_call_of_a_stand_in_or_a_plain_type_with_odd_arguments_is_a_sentence(t
     torch.save({"state_dict": {"x": Odd()}}, path)
     with pytest.raises(UserError):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("length", [128, 384, 640])
+def test_a_header_length_that_looks_like_a_pickle_is_none(tmp_path, length):
+    """0x80 0x01 is both a pickle's beginning and the length 384."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + b"\0\0\x80\x3f")
+    assert weights.load_checkpoint(path)["a"].tolist() == [1.0]

@@ -69,7 +69,7 @@ def _reason(path: Path, error: BaseException) -> str:
         known = start.startswith(OWN) or start[8:11] == b"avi"
         return "is damaged, its header cannot be read: get it again" if known else "is no picture of a format that is read here"
     text = " ".join(str(error).split())
-    if "truncated" in text.lower():
+    if "truncated" in text.lower() or "incomplete" in text.lower():
         return "is cut off, the end of the picture is missing: get it again"
     detail = f" ({text})" if any(letter.isalpha() for letter in text) else ""  # libtiff's errors are mere numbers
     return f"is damaged{detail}: get it again, or open and save it in a picture editor"

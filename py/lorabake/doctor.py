@@ -137,9 +137,9 @@ def environment_check(root: Path, stack: Path) -> tuple[dict[str, Any], Check]:
     if os.environ.get("LORABAKE_PYTHON") != "current":
         env = venvs.current(root)
         reason = venvs.why_not(env, stack)
-        fix = "python py/setup.py (any bake does it too)"
+        fix = "python py/setup.py"
         if env is None or reason:
-            return {}, Check("environment", WARN if env is None else FAIL, reason, fix)
+            return {}, Check("environment", WARN if env is None else FAIL, reason, f"{fix} (any bake does it too)")
         broken = installer.broken_packages(env)
         if broken:
             return {}, Check("environment", FAIL, f"{env.name} is damaged: {', '.join(info.name for info in broken[:5])}", fix)

@@ -21,6 +21,7 @@ __all__ = ["add_test_packages", "build", "ensure", "python_of", "ready"]
 
 CHOICE = "LORABAKE_PYTHON"  # "current": no environment of ours
 GUARD = "LORABAKE_INSIDE"  # set for the re-run script, so that a mistake of ours cannot run in circles
+CARD_ORDER = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # CUDA numbers the cards as nvidia-smi does
 STATUS_CONTROL_C_EXIT = 0xC000013A  # how Windows ends a program on Ctrl-C
 NEEDED = {  # module: distribution; what LORABAKE_PYTHON=current must offer
     "torch": "torch",
@@ -52,6 +53,7 @@ def ensure(script: str) -> None:
     env = ready() or build()
     if venvs.inside(env):
         os.environ.pop(GUARD, None)
+        os.environ.setdefault(*CARD_ORDER)  # the launchers start our Python themselves
         venvs.hold(env)
         return
     if os.environ.get(GUARD) == str(env):
@@ -93,7 +95,7 @@ def inner_variables(env: Path) -> dict[str, str]:
     """The environment variables of a script inside `env`: UTF-8, nothing from outside, cards numbered as nvidia-smi numbers them."""
     variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"}}
     variables.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1")
-    variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    variables.setdefault(*CARD_ORDER)
     variables[GUARD] = str(env)
     return variables
 

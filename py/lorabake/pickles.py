@@ -125,8 +125,11 @@ class _Reader(pickle._Unpickler):
 
 
 def is_torch_file(head: bytes) -> bool:
-    """By the first bytes: a zip archive (torch 1.6 on) or a pickle of protocol 2 and up."""
-    return head.startswith(b"PK\x03\x04") or (len(head) >= 2 and head[0] == 0x80 and head[1] <= 5)
+    """By the first nine bytes: a zip archive (torch 1.6 on) or a pickle of protocol 2 and up.
+
+    A .safetensors begins with its header's length, which may look like a pickle's first two bytes; its ninth byte is then a brace.
+    """
+    return head.startswith(b"PK\x03\x04") or (len(head) >= 2 and head[0] == 0x80 and head[1] <= 5 and head[8:9] != b"{")
 
 
 def outline(path: Path) -> Outline:
