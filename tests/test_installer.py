@@ -37,7 +37,7 @@ def test_a_good_step_is_one_line_and_a_log(tmp_path, capsys):
         ("PermissionError: [WinError 5] Access is denied: 'torch_cpu.dll'", UserError, "virus scanner"),
         ("HINT: This error might have occurred since this system does not have Windows Long Path support", UserError, "short path"),
         ("Traceback\nERROR: something new\nmore", UserError, "something new"),
-        ("", UserError, "without a word"),
+        ("Successfully uninstalled setuptools-65.5.0", UserError, "ended in the middle"),
     ],
 )  # fmt: skip
 def test_failures_become_sentences(tail, kind, words, tmp_path):

@@ -134,7 +134,7 @@ def run_step(command: list[str], *, label: str, log: Path, temp: Path, started: 
             end(process)
     shutil.rmtree(temp, ignore_errors=True)
     if process.returncode:
-        raise explain("\n".join(step.tail), label=label, log=log)
+        raise explain("\n".join(step.tail), label=label, log=log, code=process.returncode)
     console.say(f"  {label}: {console.duration(time.monotonic() - begin)}")
     return "\n".join(step.tail)
 
@@ -182,8 +182,8 @@ def came(temp: Path) -> list[str]:
     return [console.size(total)] if total > 1 << 20 else []
 
 
-def explain(tail: str, *, label: str, log: Path) -> LorabakeError:
-    """The failure of a step as an error with a cause, what to do, and the log's path."""
+def explain(tail: str, *, label: str, log: Path, code: int = 1) -> LorabakeError:
+    """The failure of a step (its last output, its exit code) as an error with a cause, what to do, and the log's path."""
     where = f"{label}; log: {log}"
     if any(words in tail for words in DISK_FULL_WORDS):
         return DiskFull("the disk is full", where=where, todo="make room (10 GB with an NVIDIA card, 3 GB without), then start again")
@@ -192,10 +192,10 @@ def explain(tail: str, *, label: str, log: Path) -> LorabakeError:
         if found:
             kind = NoNetwork if pattern == NO_NETWORK.pattern else UserError
             return kind(what.format(**found.groupdict()), where=where, todo=todo.format(**ADVICE))
-    lines = [line for line in tail.splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "it ended without a word")
+    told = [line.strip() for line in tail.splitlines() if line.startswith(("ERROR", "Error"))]
+    what = told[-1] if told else f"it was ended in the middle (code {code})"
     return UserError(
-        f"the installation failed: {last.strip()}", where=where, todo="start again; if it fails again, send the log with your question"
+        f"the installation failed: {what}", where=where, todo="start again; if it fails again, send the log with your question"
     )
 
 
