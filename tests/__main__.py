@@ -1,10 +1,14 @@
-"""Run the tests: `python3 tests` (the default tier) or `python3 tests --all` (also slow and windows).
+"""Runs the checks and the tests in lorabake's own environment, from any Python 3.11 to 3.13 with nothing installed.
 
-Makes or repairs the environment first, adds the test packages, then lint, types and pytest; other words go to pytest. Works from any
-Python 3.11 to 3.13 with nothing installed.
+  python3 tests              ruff, mypy and the default tier of the tests: CPU, no network once the environment stands
+  python3 tests --all        the slow and the Windows tier too (what .ci/run calls)
+  python3 tests -k plan      further words go to pytest
+
+Exit code: 0 when everything passed, 1 when not, 2 for words that pytest does not know.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -15,34 +19,46 @@ sys.path.insert(0, str(ROOT / "py"))
 
 from lorabake import console, environment, errors
 
+NOT_BY_DEFAULT = "not slow and not windows"
+PYTEST_WORDS_CODE, NOTHING_FOUND_CODE = 4, 5
+
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(prog="python3 tests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="every tier that this machine can run")
+    parser.add_argument("--all", action="store_true", help="the slow and the Windows tier too")
     return parser.parse_known_args()
 
 
-def steps(everything: bool, more: list[str]) -> list[tuple[str, list[str]]]:
-    """(label, words after the interpreter). Without --all the slow and windows tiers are left out."""
-    checks = [("lint", ["ruff", "check", "."]), ("format", ["ruff", "format", "--check", "."]), ("types", ["mypy"])]
-    tiers = [] if everything else ["-m", "not slow and not windows"]
-    return [*([] if more else checks), ("tests", ["pytest", "-rs", *tiers, *more])]
-
-
 def main() -> int:
-    options, more = parse()
+    options, words = parse()
     environment.ensure(__file__)
     environment.add_test_packages()
+    tier = [] if options.all else ["-m", NOT_BY_DEFAULT]
+    steps = {
+        "ruff check": ["ruff", "check", "--no-cache", "."],
+        "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
+        "mypy": ["mypy"],
+        "pytest": ["pytest", "-rs", "--durations=10", *tier, *words],
+    }
     rows = []
-    for label, words in steps(options.all, more):
-        console.say(f"--- {label}")
-        began = time.monotonic()
-        code = subprocess.run([sys.executable, "-m", *words], cwd=ROOT).returncode
-        rows.append((label, code, time.monotonic() - began))
+    for name, command in steps.items():
+        console.say(f"\n=== {name}")
+        rows.append((name, *run([sys.executable, "-m", *command])))
     console.say("")
-    for label, code, seconds in rows:
-        console.say(f"  {label:<8} {'ok' if code == 0 else f'FAILED ({code})':<12} {console.duration(seconds)}")
-    return 0 if all(code == 0 for _, code, _ in rows) else 1
+    for name, code, elapsed_s in rows:
+        console.say(f"  {name:<12} {'passed' if code == 0 else f'FAILED ({code})':<12} {console.duration(elapsed_s)}")
+    codes = [code for _, code, _ in rows]
+    console.say(f"  {'all passed' if not any(codes) else 'not all passed'}{'' if options.all else '; without the slow and the Windows tier (--all)'}")
+    if codes[-1] in {PYTEST_WORDS_CODE, NOTHING_FOUND_CODE}:
+        return 2
+    return 1 if any(codes) else 0
+
+
+def run(command: list[str]) -> tuple[int, float]:
+    """Exit code and seconds of a check; nothing of it may ask a network for a model."""
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False)
+    return done.returncode, time.monotonic() - start
 
 
 if __name__ == "__main__":
