@@ -119,6 +119,7 @@ def test_exif_behind_the_pixels_of_a_png(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", exif(6)[:12], exif(99)])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_turns_nothing(tmp_path, data):
     path = tmp_path / "x.jpg"
     corners().save(path, exif=data)
