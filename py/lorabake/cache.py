@@ -18,8 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lorabake import images, paths
+from lorabake import buckets, images, paths, plan_data
 from lorabake.dataset import Batch
+from lorabake.families import FAMILIES
 from lorabake.plan import Plan
 
 VERSION = "1"  # of the pixels that a picture becomes; a change in images.py that alters them raises it
@@ -55,6 +56,8 @@ class Latents:
 
     def __init__(self, plan: Plan, encoder: Encoder, folder: Path, content_hashes: Sequence[str]) -> None:
         self.plan, self.encoder, self.folder, self.content_hashes = plan, encoder, folder, content_hashes
+        resolution = plan.data.resolution or 0
+        self.grid = resolution, plan_data.bucket_step(resolution, FAMILIES[plan.family])
         self.held: dict[Item, torch.Tensor] = {}
         self.num_read = self.num_made = self.num_damaged = 0
 
@@ -105,7 +108,9 @@ class Latents:
     def pixels(self, item: Item) -> torch.Tensor:
         """(3, h, w) float32 in [-1, 1], composited, rotated, cropped to its bucket as the trainer sees it."""
         picture = self.plan.pictures[item[0]]
-        image = images.fit(images.composite(Path(picture.path), self.plan.data.background), picture.bucket)
+        image = images.composite(Path(picture.path), self.plan.data.background)
+        placed = None if self.plan.data.upscale_small else buckets.placement_no_upscale(image.size, *self.grid)
+        image = images.fit(image, picture.bucket, placed=placed)
         chw = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
         return chw.flip(-1) if item[1] else chw
 

@@ -7,6 +7,7 @@ Runs before anything is installed, on any Python 3: standard library only.
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import sys
 import time
@@ -23,6 +24,8 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    # diffusers imports bitsandbytes unasked, which then warns on every CPU about a kernel that nothing here uses.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def say(text: str) -> None:

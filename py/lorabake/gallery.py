@@ -32,13 +32,9 @@ class Gallery:
         self.painter = sampler.Painter(kit.models, kit.row, kit.family, kit.device, plan.model.clip_skip or 1)
         self.lora_folders = [Path(plan.output), *([Path(plan.save.copy_to)] if plan.save.copy_to else [])]
 
-    def wanted(self, epoch: int, *, last: bool) -> bool:
-        every = self.plan.samples.every_epochs
-        return bool(self.plan.prompts) and (last or bool(every and epoch % every == 0))
-
     def epoch(self, path: Path | None, log: RunLog, *, step: int, epoch: int) -> None:
         """Every prompt at strength 1.0 from the file `path` (None: without a LoRA), and the file's preview picture."""
-        if not self.wanted(epoch, last=step in (0, self.plan.total_steps)):
+        if step not in (0, *self.plan.sample_steps):
             return
         pictures = self.pictures(path, 1.0)
         files = []

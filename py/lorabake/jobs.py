@@ -138,7 +138,7 @@ def show(planned: Sequence[Planned], *, as_json: bool, stream: object = console.
         console.result(json.dumps(plans[0] if len(plans) == 1 else plans, indent=1))
         return
     for job in planned:
-        stream(plan_text.render(job.plan))
+        stream(plan_text.render(job.plan, width=min(96, max(60, shutil.get_terminal_size((96, 24)).columns - 1))))
         stream("")
 
 

@@ -45,7 +45,10 @@ class RunLog:
         if up_to is not None:
             kept = [event for event in read(path) if int(event.get("step", 0)) <= up_to and event.get("kind") != "done"]
             paths.write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
+        torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self.file = path.open("a", encoding="utf-8", newline="\n")
+        if torn:
+            self.file.write("\n")  # the first new event shall not share a line with half an old one
 
     def add(self, kind: str, **values: Any) -> None:
         self.file.write(json.dumps({"kind": kind, **plain(values)}) + "\n")
