@@ -241,3 +241,5 @@ def test_fit_without_enlarging_only_crops():
     placed = buckets.placement_no_upscale(image.size, 512, 64)
     bucket = buckets.assign_no_upscale(image.size, 512, 64)
     assert images.fit(image, bucket, placed=placed).tobytes() == image.crop((22, 26, 278, 474)).tobytes()
+    square = images.fit(image, (512, 512), placed=placed)  # a placement for another bucket is not followed into a black rim
+    assert square.tobytes() == images.fit(image, (512, 512)).tobytes()

@@ -135,7 +135,8 @@ def fit(image: Image.Image, bucket: tuple[int, int], *, placed: buckets.Placemen
     pixels there, with twice the moire), it lets less moire through than the area average itself, and unlike LANCZOS and BICUBIC it has
     no overshoot, so that black outlines get no bright rims that would be learned. tests/test_images.py measures all three.
     """
-    placed = placed or buckets.placement(image.size, bucket)
+    if placed is None or placed.left + bucket[0] > placed.resized[0] or placed.top + bucket[1] > placed.resized[1]:
+        placed = buckets.placement(image.size, bucket)  # also where `placed` was made for another bucket and would leave a black rim
     left, top, (width, height) = placed.left, placed.top, placed.resized
     if placed.resized == image.size:
         return image.crop((left, top, left + bucket[0], top + bucket[1]))
