@@ -154,6 +154,9 @@ def test_a_new_driver_is_looked_at(checkout, monkeypatch):
     assert environment.ready(root=root / "venv", stack=stack) == env
     monkeypatch.setattr(venvs, "driver_mark", lambda: "NVRM version: 591.44")
     assert environment.ready(root=root / "venv", stack=stack) is None
+    paths.write_json(env / venvs.STAMP, {**venvs.read_stamp(env), "mark": "NVRM version: 591.44"})
+    monkeypatch.setattr(venvs, "driver_mark", lambda: "")  # a laptop that switched its card off
+    assert environment.ready(root=root / "venv", stack=stack) == env
 
 
 def test_a_moved_folder_still_starts(checkout):

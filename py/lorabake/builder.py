@@ -117,7 +117,9 @@ def build(place: Place, *, torch: str | None = None) -> Path:
             asked = None if torch in {None, "auto"} else torch
         seen = hardware.look()
         choice = torch_builds.choose(seen, table, asked=asked)
-        reason = reason or unfit(env, choice)
+        if env and not reason:
+            console.say(f"checking the environment {env.name}")
+            reason = unfit(env, choice)
         if env and not reason:
             restamp(env, asked=asked)
             return env
@@ -131,10 +133,8 @@ def build(place: Place, *, torch: str | None = None) -> Path:
         return made
 
 
-def unfit(env: Path | None, choice: torch_builds.Choice) -> str:
+def unfit(env: Path, choice: torch_builds.Choice) -> str:
     """Why a stamped environment must be replaced: another torch is due, or its files or imports are broken. '' when it is whole."""
-    if env is None:
-        return "there is none"
     due = torch_due(str(venvs.read_stamp(env).get("row")), choice)
     if due:
         return due
@@ -202,6 +202,8 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
             console.say(f"  torch {build.name}: {build.index} does not answer ({silent}); trying the next")
             continue
         extra = ["--extra-index-url", build.index] if build.index else []
+        if not build.index:
+            console.say("  torch as pip is set to find it (PyPI's for Linux brings CUDA along, 3 GB)")
         try:
             work.pip(build.requirement, *extra, label=f"torch {build.name}")
             told = json.loads(installer.imported(venvs.python_of(work.env), TORCH_CODE))
@@ -228,7 +230,7 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
 def restamp(env: Path, *, asked: str | None) -> None:
     """Note that the card and driver of today go with this environment."""
     stamp = venvs.read_stamp(env)
-    fresh = {**stamp, "mark": venvs.driver_mark(), "asked": asked}
+    fresh = {**stamp, "mark": venvs.driver_mark() or stamp.get("mark", ""), "asked": asked}
     if fresh != stamp:
         paths.write_json(env / venvs.STAMP, fresh)
 

@@ -89,8 +89,12 @@ def why_not(env: Path | None, stack: Path) -> str:
 
 
 def card_changed(env: Path) -> bool:
-    """Whether the NVIDIA driver or card is another than when the environment was made (a cheap look; nvidia-smi then says more)."""
-    return bool(read_stamp(env).get("mark", "") != driver_mark())
+    """Whether an NVIDIA driver or card is here that was not when the environment was made (a cheap look; nvidia-smi then says more).
+
+    One that is gone is no change: torch's build for it computes on the CPU too, and laptops switch their card off.
+    """
+    mark = driver_mark()
+    return bool(mark and read_stamp(env).get("mark", "") != mark)
 
 
 def driver_mark() -> str:
