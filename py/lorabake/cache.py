@@ -64,7 +64,9 @@ class Latents:
     def key(self, item: Item) -> str:
         index, flipped = item
         picture = self.plan.pictures[index]
-        parts = (VERSION, self.content_hashes[index], picture.bucket, self.encoder.vae_hash, self.plan.data.background, flipped)
+        data = self.plan.data
+        how = (data.background, data.upscale_small, data.buckets)  # from the picture to the bucket's pixels
+        parts = (VERSION, self.content_hashes[index], picture.bucket, self.encoder.vae_hash, how, flipped)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def file(self, item: Item) -> Path:
@@ -109,7 +111,8 @@ class Latents:
         """(3, h, w) float32 in [-1, 1], composited, rotated, cropped to its bucket as the trainer sees it."""
         picture = self.plan.pictures[item[0]]
         image = images.composite(Path(picture.path), self.plan.data.background)
-        placed = None if self.plan.data.upscale_small else buckets.placement_no_upscale(image.size, *self.grid)
+        covers = self.plan.data.upscale_small or not self.plan.data.buckets
+        placed = None if covers else buckets.placement_no_upscale(image.size, *self.grid)
         image = images.fit(image, picture.bucket, placed=placed)
         chw = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
         return chw.flip(-1) if item[1] else chw
