@@ -76,6 +76,7 @@ def save_lora(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapp
     found = hashes.lora_hashes(save(cast, {key: value for key, value in metadata.items() if key.startswith("ss_")}))
     with replacing(path) as aside:
         save_file(cast, aside, {**metadata, **found})
+        aside.chmod(0o644)  # safetensors makes it readable for its owner alone; a web UI may run as another user
         header = modelfile.read_header(aside)
         if hashes.sha256_file(aside, skip=header.data_start) != found["sshs_model_hash"]:
             raise UserError(
