@@ -69,7 +69,7 @@ def bake_in(plan: Plan, folder: Path, memory: hashes.HashMemory, content_hashes:
     write_result(folder, {"status": "running", "started_at": started_at})
     state = states.newest(folder / "state", console.say)
     start = int(state.progress["step"]) if state else 0
-    with runlog.RunLog(folder / "log.jsonl", up_to=start) as log, ThreadPoolExecutor(max_workers=1) as background:
+    with runlog.RunLog(folder / "log.jsonl", up_to=start if state else -1) as log, ThreadPoolExecutor(max_workers=1) as background:
         job = Job(plan, folder, log, background.submit(memory.of_model, Path(plan.base.path)), started_at)
         log.add(
             "start", step=start, time=started_at, total_steps=plan.total_steps, python=platform.python_version(), torch=torch.__version__
@@ -153,6 +153,8 @@ def train(job: Job, stopper: Stopper, gallery: Gallery, start: int) -> None:
                 bar.close()
                 gallery.epoch(path, job.log, step=event.step, epoch=event.epoch)
                 report.write(job.folder)
+                if event.step < plan.total_steps:
+                    stop_if_asked(job, stopper)
                 continue
             job.log.add(event.kind, step=event.step, epoch=event.epoch, **event.values)
             if event.kind == "step":
@@ -162,14 +164,21 @@ def train(job: Job, stopper: Stopper, gallery: Gallery, start: int) -> None:
             elif event.kind == "skip":
                 bar.close()
                 console.say(f"step {event.step} skipped: {event.values['reason']} ({', '.join(event.values['pictures'][:3])})")
-            if event.kind == "step" and (reason := stopper.reason()):
+            # Where a file is due after this step, its save comes first: a state without the file would be gone on with and never write it.
+            if event.kind == "heldout" or event.step in plan.save_steps:
+                continue
+            if stopper.reason() or timer.due():
                 save_state(job)
-                raise Stopped(
-                    f"stopped by {reason} at step {event.step} of {plan.total_steps}; the state is saved",
-                    todo="start the same profile again to go on",
-                )
-            if event.kind == "step" and timer.due():
-                save_state(job)
+            stop_if_asked(job, stopper)
+
+
+def stop_if_asked(job: Job, stopper: Stopper) -> None:
+    """Raise Stopped when asked to. The state of this step must be saved."""
+    if reason := stopper.reason():
+        raise Stopped(
+            f"stopped by {reason} at step {job.step} of {job.plan.total_steps}; the state is saved",
+            todo="start the same profile again to go on",
+        )
 
 
 def save_lora(job: Job, epoch: int) -> Path:

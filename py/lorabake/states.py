@@ -33,6 +33,10 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def record_digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
 def flush(path: Path) -> None:
     """Ask the system to put the file on the disk before the rename makes it count."""
     with path.open("rb+") as file:
@@ -51,7 +55,8 @@ def save(folder: Path, state: State) -> Path:
     for name in ("lora.safetensors", "optimizer.pt"):
         flush(aside / name)
         files[name] = checksum(aside / name)
-    (aside / "state.json").write_text(json.dumps({"progress": state.progress, "files": files}, indent=1), encoding="utf-8")
+    record = {"progress": state.progress, "files": files}
+    (aside / "state.json").write_text(json.dumps({**record, "sha256": record_digest(record)}, indent=1), encoding="utf-8")
     flush(aside / "state.json")
     if final.exists():
         # Made by this run before it was interrupted. The new one is whole; swap by way of a name that is never read.
@@ -85,6 +90,8 @@ def load(folder: Path) -> State:
     """Read one state folder; ValueError when it is not whole."""
     try:
         record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if record_digest({key: record[key] for key in ("progress", "files")}) != record["sha256"]:
+            raise ValueError("state.json does not match its checksum")
         for name, expected in record["files"].items():
             if checksum(folder / name) != expected:
                 raise ValueError(f"{name} does not match its checksum")
