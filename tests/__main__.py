@@ -2,7 +2,7 @@
 
   python3 tests              ruff, mypy and the default tier of the tests: CPU, no network once the environment stands
   python3 tests --all        the slow and the Windows tier too (what .ci/run calls)
-  python3 tests -k plan      further words go to pytest
+  python3 tests -k plan      further words go to pytest, which then runs alone
 
 Exit code: 0 when everything passed, 1 when not, 2 for words that pytest does not know.
 """
@@ -29,26 +29,27 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args()
 
 
+def steps(everything: bool, words: list[str]) -> dict[str, list[str]]:
+    """What `python -m` is called with, by name. Whoever asks pytest for something of its own gets only that."""
+    checks = {"ruff check": ["ruff", "check", "."], "ruff format": ["ruff", "format", "--check", "."], "mypy": ["mypy"]}
+    tier = [] if everything else ["-m", NOT_BY_DEFAULT]
+    return {**({} if words else checks), "pytest": ["pytest", "-rs", "--durations=10", *tier, *words]}
+
+
 def main() -> int:
     options, words = parse()
     environment.ensure(__file__)
     environment.add_test_packages()
-    tier = [] if options.all else ["-m", NOT_BY_DEFAULT]
-    steps = {
-        "ruff check": ["ruff", "check", "--no-cache", "."],
-        "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
-        "mypy": ["mypy"],
-        "pytest": ["pytest", "-rs", "--durations=10", *tier, *words],
-    }
     rows = []
-    for name, command in steps.items():
+    for name, command in steps(options.all, words).items():
         console.say(f"\n=== {name}")
         rows.append((name, *run([sys.executable, "-m", *command])))
     console.say("")
     for name, code, elapsed_s in rows:
         console.say(f"  {name:<12} {'passed' if code == 0 else f'FAILED ({code})':<12} {console.duration(elapsed_s)}")
     codes = [code for _, code, _ in rows]
-    console.say(f"  {'all passed' if not any(codes) else 'not all passed'}{'' if options.all else '; without the slow and the Windows tier (--all)'}")
+    left_out = "" if options.all else "; the slow and the Windows tier were left out (--all)"
+    console.say(f"  {'not all passed' if any(codes) else 'all passed'}{left_out}")
     if codes[-1] in {PYTEST_WORDS_CODE, NOTHING_FOUND_CODE}:
         return 2
     return 1 if any(codes) else 0

@@ -1,0 +1,210 @@
+"""The launchers, in a real PowerShell where there is one: they find Python, hand the typed words on unchanged, return its exit code."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tools
+
+ROOT = tools.ROOT
+LAUNCHERS = {"train.ps1": "py/train.py"}
+SCRIPTS = [*LAUNCHERS, "ps/launch.psm1"]
+ONLY_OF_THE_LAUNCHER = {"no-pause"}
+MOST_LINES_OF_CODE = 40
+PYTHON = """import json, os, sys
+told = {name: os.environ.get(name) for name in ("PYTHONUTF8", "PYTHONNOUSERSITE", "PYTHONHOME", "PYTHONPATH")}
+print(json.dumps({"script": sys.argv[0], "words": sys.argv[1:], "variables": told}))
+print("to stderr, \\u00e9", file=sys.stderr)
+sys.exit(int(os.environ.get("ANSWER", "0")))
+"""
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, "setup.bat"])
+def test_ascii_and_windows_line_ends(name):
+    data = (ROOT / name).read_bytes()
+    data.decode("ascii")
+    assert data.count(b"\n") == data.count(b"\r\n"), (
+        f"{name}: git writes CRLF here (.gitattributes): git rm --cached it and check it out again"
+    )
+
+
+def test_git_keeps_the_line_ends():
+    attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
+    assert [kind for kind in ("*.ps1", "*.psm1", "*.bat") if f"{kind} text eol=crlf" not in attributes] == []
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_short_and_without_settings(name):
+    text = re.sub(r"<#.*?#>", "", (ROOT / name).read_text(encoding="ascii"), flags=re.S)
+    code = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(code) <= MOST_LINES_OF_CODE
+    assert not re.search(r"\]\s*\$\w+\s*=", text), "a parameter with a default: defaults live in the profile's settings"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_nothing_that_5_1_lacks(name):
+    done = subprocess.run([*tools.linter(), str(ROOT / name)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_stderr_of_programs_is_never_redirected(name):
+    assert not re.search(r"2>|\*>", (ROOT / name).read_text(encoding="ascii"))
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_the_words_are_the_options(name):
+    """Each parameter is an option of the Python script, each option a parameter."""
+    text = (ROOT / name).read_text(encoding="ascii")
+    parameters = re.findall(r"^\s+(?:\[Parameter.*?\] )?\[(?:switch|string\[\])\] \$(\w+)", text, flags=re.M)
+    words = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", parameter).lower() for parameter in parameters} - ONLY_OF_THE_LAUNCHER
+    shown = subprocess.run(
+        [sys.executable, str(ROOT / LAUNCHERS[name]), "--help"], capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
+    options = set(re.findall(r"^  --([a-z-]+)", shown, flags=re.M)) - {"help"}
+    assert words - {"profile-path"} == options
+    assert "PROFILE" in shown and "profile-path" in words
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The launchers in a folder that is hard on quoting, with a Python that tells what it was started with."""
+    folder = tmp_path / "My Loras \u00e9 & [1] it's $x 100%"
+    (folder / "py").mkdir(parents=True)
+    shutil.copytree(ROOT / "ps", folder / "ps")
+    for name in LAUNCHERS:
+        shutil.copy(ROOT / name, folder)
+    for name in ("train.py", "setup.py"):
+        (folder / "py" / name).write_text(PYTHON, encoding="utf-8")
+    if os.name == "posix":
+        (folder / "venv" / "007" / "bin").mkdir(parents=True)
+        (folder / "venv" / "007" / "bin" / "python").symlink_to(sys.executable)
+    else:
+        shutil.copytree(Path(sys.prefix) / "Scripts", folder / "venv" / "007" / "Scripts")
+        shutil.copy(Path(sys.prefix) / "pyvenv.cfg", folder / "venv" / "007")
+    (folder / "venv" / "current.txt").write_text("007\n", encoding="utf-8")
+    return folder
+
+
+def start(folder, *words, command=None, **variables):
+    """Run train.ps1 by -File with `words`, or a whole PowerShell `command`. (exit code, stdout, stderr)"""
+    how = ["-Command", command] if command else ["-File", str(folder / "train.ps1"), *words]
+    done = subprocess.run(
+        [tools.powershell(), "-NoProfile", *how],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, **variables},
+        cwd=folder.parent,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def told(stdout):
+    return json.loads(next(line for line in stdout.splitlines() if line.startswith("{")))
+
+
+def test_without_words_nothing_is_passed_on(copy):
+    code, stdout, stderr = start(copy)
+    assert code == 0
+    assert told(stdout)["words"] == []
+    assert Path(told(stdout)["script"]) == copy / "py" / "train.py"
+    assert "to stderr, \u00e9" in stderr
+
+
+@pytest.mark.parametrize("answer", [0, 1, 2, 3, 10, 11, 12, 13, 20])
+def test_each_exit_code_comes_back(copy, answer):
+    assert start(copy, "a.yaml", ANSWER=str(answer))[0] == answer
+
+
+def test_words_arrive_unchanged(copy):
+    awkward = ["a b", 'q"x', 'q" x"', "c:\\a b\\", 'c:\\a\\"', "$x", "[1]", "it's", "%PATH%", "\u00e9", "-dash", "*", 'back\\\\" z\\\\']
+    typed = ",".join("'" + word.replace("'", "''") + "'" for word in awkward)
+    script = str(copy / "train.ps1").replace("'", "''")
+    code, stdout, _ = start(copy, command=f"& '{script}' -Set {typed} -PlanOnly -ProfilePath {typed}")
+    assert code == 0
+    assert told(stdout)["words"] == [*(f"--set={word}" for word in awkward), "--plan-only", "--", *awkward]
+
+
+def test_only_what_was_typed_and_not_what_is_powershells(copy):
+    _, stdout, _ = start(copy, "a.yaml,b.yaml", "-planonly", "-Verbose", "-NoPause")
+    assert told(stdout)["words"] == ["--plan-only", "--", "a.yaml", "b.yaml"]
+    _, stdout, _ = start(copy, "-PlanOnly:$false", "-SkipBad")
+    assert told(stdout)["words"] == ["--skip-bad"]
+
+
+def test_a_comma_in_a_file_name(copy):
+    (copy.parent / "red, blue.yaml").write_text("", encoding="utf-8")
+    assert told(start(copy, "red, blue.yaml")[1])["words"] == ["--", "red, blue.yaml"]
+
+
+def test_a_word_that_is_not_known_runs_nothing(copy):
+    code, stdout, _ = start(copy, "-PlanOnlyy")
+    assert code == 1 and "{" not in stdout
+
+
+def test_anothers_python_variables_do_not_reach_ours(copy):
+    outside = {"PYTHONHOME": str(copy), "PYTHONPATH": str(copy)}
+    script = str(copy / "train.ps1").replace("'", "''")
+    _, stdout, _ = start(copy, command=f"& '{script}'; \"after: $env:PYTHONPATH, [$env:PYTHONUTF8]\"", PYTHONUTF8="", **outside)
+    assert told(stdout)["variables"] == {"PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "PYTHONHOME": None, "PYTHONPATH": None}
+    assert f"after: {copy}, []" in stdout, "the session that started it has its own back"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="test_windows.py runs setup.bat")
+def test_without_an_environment_setup_runs_first(copy):
+    (copy / "venv" / "current.txt").unlink()
+    code, stdout, _ = start(copy, "a.yaml", ANSWER="12")
+    assert code == 12
+    assert Path(told(stdout)["script"]).name == "setup.py"
+
+
+def test_a_key_is_waited_for_only_in_explorers_window(copy):
+    """Nothing is typed here, so this ends only when no key is waited for."""
+    script = str(copy / "train.ps1").replace("'", "''")
+    right_click = f"if((Get-ExecutionPolicy ) -ne 'AllSigned') {{ Set-ExecutionPolicy -Scope Process Bypass }}; & '{script}'"
+    assert told(start(copy, command=right_click)[1])["words"] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_the_console_stays_pythons_own_and_explorers_window_stays_open(copy):
+    from terminal import Terminal
+
+    script = str(copy / "train.ps1").replace("'", "''")
+    (copy / "py" / "train.py").write_text("import sys; print('live:', sys.stdout.isatty(), sys.stderr.isatty())", encoding="utf-8")
+    right_click = f"if((Get-ExecutionPolicy ) -ne 'AllSigned') {{ Set-ExecutionPolicy -Scope Process Bypass }}; & '{script}'"
+    with Terminal([tools.powershell(), "-NoProfile", "-Command", right_click], cwd=copy) as window:
+        window.expect("live: True True", timeout_s=60)
+        window.expect("Press Enter to close this window", timeout_s=30)
+        window.type("\r")
+        assert window.wait(timeout_s=30) == 0
+
+
+@pytest.mark.parametrize("words", [["profiles/demo.yaml", "-PlanOnly", "-NoPause"]])
+def test_the_real_plan(tmp_path, words):
+    """train.ps1 as it is, with the Python that runs the tests."""
+    variables = {"LORABAKE_PYTHON": "current", "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    done = subprocess.run(
+        [tools.powershell(), "-NoProfile", "-File", str(ROOT / "train.ps1"), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, **variables},
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "demo-openmoji" in done.stdout

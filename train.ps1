@@ -1,0 +1,40 @@
+#Requires -Version 5.1
+<#
+.SYNOPSIS
+    Bake one LoRA per profile.
+.DESCRIPTION
+    Checks and plans every profile, then trains. Without a profile it lists those in the profiles folder and asks.
+    Right-click and "Run with PowerShell" works too. The environment is made on the first start.
+    Exit codes: 0 done, 1 you can fix it, 2 wrong words, 3 our bug, 10 out of memory, 11 diverged, 12 disk full,
+    13 stopped with its state saved, 20 some jobs failed.
+.EXAMPLE
+    .\train.ps1 profiles\demo.yaml -PlanOnly
+.EXAMPLE
+    .\train.ps1 first.yaml,second.yaml -Set train.epochs=3,network.rank=16
+#>
+[CmdletBinding()]
+param(
+    # Profile files, or folders of them.
+    [Parameter(Position = 0)] [string[]] $ProfilePath,
+    # Show the plan, train nothing.
+    [switch] $PlanOnly,
+    # Override keys of the profile: train.epochs=3
+    [string[]] $Set,
+    # Start anew instead of continuing; the earlier run is kept.
+    [switch] $Fresh,
+    # With -PlanOnly: the plan for machines.
+    [switch] $Json,
+    # With several profiles: go on without those that have mistakes.
+    [switch] $SkipBad,
+    # Empty the output folder's cache.
+    [switch] $ClearCache,
+    # Never wait for a key at the end.
+    [switch] $NoPause
+)
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+# Import-Module takes [ and ] in a path for wildcards
+Import-Module -Name ([WildcardPattern]::Escape("$PSScriptRoot/ps/launch.psm1")) -Force
+Invoke-Lorabake -Script 'train.py' -Bound $PSBoundParameters -Positional 'ProfilePath'
+exit $LASTEXITCODE
