@@ -184,3 +184,12 @@ def test_an_overflow_is_made_again_in_float32(made, encoder, tmp_path):
     found = latents(made, replace(encoder, family=Overflowing), tmp_path)
     assert Overflowing.calls > 2 or Overflowing.calls == 2
     assert same(found.held, latents(made, encoder, tmp_path / "b").held)
+
+
+def test_copies_of_one_picture_share_a_file(encoder, tmp_path):
+    baking.profile_file(tmp_path, count=0)
+    for number in range(12):
+        baking.draw(tmp_path / f"set/1_blocks/{number}.png", 1)
+    found = latents(baking.make(tmp_path), encoder, tmp_path / "cache")
+    assert len(files(tmp_path / "cache")) == 1
+    assert len(found.held) == 12 and all(torch.equal(held, found.held[0, False]) for held in found.held.values())

@@ -145,6 +145,7 @@ class Latents:
 
             ahead = deque(decode(chunk) for chunk in chunks[:2])
             writes: list[Future[None]] = []
+            written: set[Path] = set()  # two copies of one picture have one file, which two threads must not write at once
             for number, chunk in enumerate(chunks):
                 pixels = [future.result() for future in ahead.popleft()]
                 if number + 2 < len(chunks):
@@ -152,7 +153,8 @@ class Latents:
                 for item, latents in zip(chunk, self.encode(chunk, pixels), strict=True):
                     self.held[item] = latents.contiguous().clone(memory_format=torch.contiguous_format)
                     self.num_made += 1
-                    if on_disk:
+                    if on_disk and self.file(item) not in written:
+                        written.add(self.file(item))
                         writes.append(pool.submit(self.write, item, self.held[item]))
                     yield item
             for write in writes:
