@@ -1,0 +1,104 @@
+"""What py/train.py does around single bakes: finding profiles, all mistakes first, names, several in a row, caches."""
+
+from argparse import Namespace
+
+import pytest
+
+import picture_sets
+from lorabake import jobs
+from lorabake.errors import QueueFailed, UsageError, UserError
+
+
+def profile(folder, name="one", **settings):
+    """A profile of its own name; with a header-only base, for planning."""
+    picture_sets.pictures(folder / "set/5_a", 3)
+    base = folder / "base.safetensors"
+    if not base.exists():
+        picture_sets.sd1_header.write(base, metadata=picture_sets.sd1_header.POCKET_METADATA)
+    lines = [f"name: {settings.get('called', name)}", "base_model: base.safetensors", "images: set", "output: out"]
+    path = folder / f"{name}.yaml"
+    path.write_text("# What it is for\n" + "\n".join(lines + settings.get("more", [])) + "\n", encoding="utf-8")
+    return path
+
+
+def options(*files, **more):
+    given = {"plan_only": False, "json": False, "set": [], "fresh": False, "skip_bad": False, "clear_cache": False}
+    return Namespace(profile_path=[str(file) for file in files], **{**given, **more})
+
+
+@pytest.fixture
+def codes(monkeypatch):
+    """Children are not started: their commands are noted and the codes given here come back, then 0."""
+    given, seen = [], []
+
+    def child(command):
+        seen.append(command)
+        return given.pop(0) if given else 0
+
+    monkeypatch.setattr(jobs, "run_child", child)
+    return given, seen
+
+
+def test_folders_are_searched_and_each_file_is_taken_once(tmp_path):
+    one, two = profile(tmp_path, "b"), profile(tmp_path, "a")
+    (tmp_path / "_c.yaml").write_text("", encoding="utf-8")
+    assert jobs.find([tmp_path]) == [two, one]
+    assert jobs.find([one, tmp_path, str(one)]) == [one, two]
+    with pytest.raises(UserError, match="no profiles here"):
+        jobs.find([tmp_path / "set"])
+
+
+def test_without_a_console_a_profile_must_be_named(monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(UsageError) as caught:
+        jobs.choose()
+    assert caught.value.exit_code == 2
+
+
+def test_several_are_baked_in_turn(tmp_path, codes):
+    files = [profile(tmp_path, name) for name in "ab"]
+    assert jobs.main(options(*files, fresh=True, set=["train.epochs=3"])) == 0
+    for file, command in zip(files, codes[1], strict=True):
+        assert command[2:] == [str(file), "--set", "train.epochs=3", "--fresh"]
+
+
+def test_one_that_fails_does_not_end_the_others(tmp_path, codes):
+    codes[0].extend([11, 0])
+    with pytest.raises(QueueFailed, match="1 of 2") as caught:
+        jobs.main(options(profile(tmp_path, "a"), profile(tmp_path, "b")))
+    assert caught.value.exit_code == 20 and len(codes[1]) == 2
+
+
+def test_a_stop_ends_the_row(tmp_path, codes):
+    codes[0].append(13)
+    assert jobs.main(options(profile(tmp_path, "a"), profile(tmp_path, "b"))) == 13
+    assert len(codes[1]) == 1
+
+
+def test_a_mistake_in_one_of_several(tmp_path, codes, capsys):
+    good, bad = profile(tmp_path, "a"), profile(tmp_path, "b", more=["tran: {epochs: 3}"])
+    with pytest.raises(UserError, match="1 of 2 profiles have mistakes"):
+        jobs.main(options(good, bad, plan_only=True))
+    assert "tran" in capsys.readouterr().err and not codes[1]
+    with pytest.raises(QueueFailed):
+        jobs.main(options(good, bad, skip_bad=True))
+    assert len(codes[1]) == 1
+
+
+def test_two_of_one_name_are_refused(tmp_path, codes):
+    with pytest.raises(UserError, match="same files"):
+        jobs.main(options(profile(tmp_path, "a", called="x"), profile(tmp_path, "b", called="X")))
+    assert not codes[1]
+
+
+def test_clearing_the_cache_empties_only_it(tmp_path):
+    path = profile(tmp_path)
+    (tmp_path / "out/.cache/latents").mkdir(parents=True)
+    (tmp_path / "out/.cache/latents/x").write_bytes(b"1")
+    (tmp_path / "out/one.safetensors").write_bytes(b"1")
+    assert jobs.main(options(path, clear_cache=True)) == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["one.safetensors"]
+
+
+def test_a_profiles_summary_is_its_first_comment(tmp_path):
+    assert jobs.summary(profile(tmp_path)) == "What it is for"
