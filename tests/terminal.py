@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import time
@@ -21,8 +22,9 @@ class Terminal:
             os.execvp(command[0], command)
 
     def text(self) -> str:
-        """Everything shown so far."""
-        return self.seen.decode("utf-8", "replace")
+        """Everything shown so far, without colours and the like; Wine moves the cursor where others write spaces."""
+        text = re.sub(r"\x1b\[(\d*)C", lambda match: " " * int(match[1] or 1), self.seen.decode("utf-8", "replace"))
+        return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\a]*\a)", "", text)
 
     def read(self, timeout_s: float) -> bool:
         """Take in what has come; False when the program has ended."""

@@ -26,9 +26,10 @@ ON_CPU = {"cpu", torch_builds.OWN_INDEX}
 PIN = "lorabake-torch.txt"  # holds the installed torch's exact version, so that no later step of pip can replace it
 ROOM_CPU, ROOM_CUDA = 3 << 30, 10 << 30  # bytes: the environment, and a wheel on its way in
 WAIT_EVERY_S, WAIT_SAID_EVERY_S = 0.5, 60.0
+# The version as pip knows it: torch of the package index for Windows calls itself 2.13.0+cpu and is 2.13.0 to pip.
 TORCH_CODE = """
-import json, torch
-told = {"version": torch.__version__, "cuda": torch.version.cuda, "trouble": ""}
+import importlib.metadata, json, torch
+told = {"version": importlib.metadata.version("torch"), "cuda": torch.version.cuda, "trouble": ""}
 assert float((torch.ones(8) @ torch.ones(8))) == 8.0
 if torch.version.cuda:
     try:
@@ -41,8 +42,8 @@ SET_CODE = """
 import accelerate, numpy, PIL.Image, psutil, pydantic, safetensors.torch, yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
-import torch
-print("told " + torch.__version__)
+import importlib.metadata
+print("told " + importlib.metadata.version("torch"))
 """
 TESTS_CODE = "import pytest, peft; print('told ' + pytest.__version__)"
 
