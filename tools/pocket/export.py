@@ -14,12 +14,11 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "py"), str(Path(__file__).parent)]
-from unet import Pocket
+from unet import SCALING, Pocket, pocket_models
 from vae import SD_EPS, TRAINING_EPS, autoencoder
 
 from lorabake.families import sd1
 
-SCALING = 0.18215
 METADATA = {
     "modelspec.sai_model_spec": "1.0.1",
     "modelspec.architecture": "stable-diffusion-v1",
@@ -62,20 +61,27 @@ def to_sd_eps(vae: AutoencoderKL) -> None:
             module.bias *= k
 
 
+def trained_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder of vae.py with SD's epsilon and scaling factor."""
+    vae = autoencoder()
+    refined = folder / "vae_decoder.safetensors"
+    vae.load_state_dict(load_file(refined if refined.exists() else folder / "vae.safetensors"))
+    to_sd_eps(vae)
+    stats = torch.load(folder / "latent_stats.pt", weights_only=True)
+    fold(vae, stats["mean"], stats["std"])
+    return vae
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trained", type=Path, help="the folder of vae.py and unet.py")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--pocket", type=Path, help="the file that unet.py went on from: its autoencoder is taken over")
     parser.add_argument("--checkpoint", default="unet128.ckpt", help="of the folder; unet64.ckpt gives an early model")
     options = parser.parse_args()
     pocket = Pocket()
     pocket.load_state_dict(torch.load(options.trained / options.checkpoint, weights_only=True)["average"])
-    vae = autoencoder()
-    refined = options.trained / "vae_decoder.safetensors"
-    vae.load_state_dict(load_file(refined if refined.exists() else options.trained / "vae.safetensors"))
-    to_sd_eps(vae)
-    stats = torch.load(options.trained / "latent_stats.pt", weights_only=True)
-    fold(vae, stats["mean"], stats["std"])
+    vae = pocket_models(options.pocket).vae if options.pocket else trained_vae(options.trained)
     models = SimpleNamespace(unet=pocket.unet, text_encoder=pocket.text, vae=vae)
     tensors = {name: tensor.half().contiguous() for name, tensor in sd1.to_original_keys(models).items()}
     assert all(tensor.isfinite().all() for tensor in tensors.values()), "a weight does not fit fp16"

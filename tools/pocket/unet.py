@@ -21,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "py"), str(Path(__file
 from draw import LEARNED
 from vae import autoencoder
 
+from lorabake.families import identify, sd1
 from lorabake.families.tokenizer import clip_tokenizer
 
 UNET = {
@@ -47,6 +48,7 @@ TEXT = {
     "eos_token_id": 49407,
     "pad_token_id": 49407,
 }
+SCALING = 0.18215
 ASKED = "red apple,cat face,rocket,snowman,mushroom,pizza,sunflower,octopus".split(",")
 ASKED += "guitar,crown,automobile,house,ghost,ice cream,penguin,fire".split(",")
 
@@ -78,35 +80,49 @@ def encode(vae: AutoencoderKL, pixels: np.ndarray, half: bool) -> torch.Tensor:
     return torch.cat(out)
 
 
-def latents_of(options: argparse.Namespace, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(normalised latents, mean, deviation); the statistics are always those of 128 px, so that both stages share one space."""
-    file = options.out / f"latents{'64' if options.half else '128'}.pt"
+Space = tuple[AutoencoderKL, torch.Tensor, torch.Tensor]  # autoencoder, and mean and deviation (1, 4, 1, 1) of its latents
+
+
+def space_of(options: argparse.Namespace, pixels: np.ndarray) -> Space:
+    """The autoencoder with what brings its latents to mean 0 and deviation 1; in a finished pocket file that is its scaling factor."""
+    if options.pocket:
+        return pocket_models(options.pocket).vae, torch.zeros(1, 4, 1, 1), torch.full((1, 4, 1, 1), 1 / SCALING)
+    vae = autoencoder()
+    newest = options.out / "vae_decoder.safetensors"
+    vae.load_state_dict(load_file(newest if newest.exists() else options.out / "vae.safetensors"))
     stats = options.out / "latent_stats.pt"
-    if not file.exists():
-        vae = autoencoder().to(memory_format=torch.channels_last)
-        vae.load_state_dict(load_file(options.out / "vae.safetensors"))
-        if not stats.exists():
-            some = encode(vae, pixels[:: max(1, len(pixels) // 500)], half=False)
-            torch.save({"mean": some.mean((0, 2, 3)), "std": some.std((0, 2, 3))}, stats)
-        torch.save(encode(vae, pixels, options.half), file)
+    if not stats.exists():
+        some = encode(vae, pixels[:: max(1, len(pixels) // 500)], half=False)
+        torch.save({"mean": some.mean((0, 2, 3)), "std": some.std((0, 2, 3))}, stats)
     s = torch.load(stats, weights_only=True)
-    mean, std = s["mean"].view(1, 4, 1, 1), s["std"].view(1, 4, 1, 1)
-    return (torch.load(file, weights_only=True) - mean) / std, mean, std
+    return vae, s["mean"].view(1, 4, 1, 1), s["std"].view(1, 4, 1, 1)
+
+
+def pocket_models(path: Path) -> sd1.Models:
+    return sd1.load(identify(path), dtype=torch.float32, device="cpu")
+
+
+def latents_of(options: argparse.Namespace, pixels: np.ndarray, space: Space) -> torch.Tensor:
+    """Normalised latents of all drawings, remembered in the out folder."""
+    file = options.out / f"latents{'64' if options.half else '128'}.pt"
+    vae, mean, std = space
+    if not file.exists():
+        torch.save(encode(vae, pixels, options.half), file)
+    return (torch.load(file, weights_only=True) - mean) / std
 
 
 @torch.no_grad()
-def grid(model: Pocket, vae_folder: Path, stats: tuple[torch.Tensor, torch.Tensor], side: int, length: int, file: Path) -> None:
+def grid(model: Pocket, space: Space, side: int, length: int, file: Path) -> None:
+    """The asked names, drawn side by side with DPM++ 2M in 20 steps at guidance 5."""
     scheduler = DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     scheduler.set_timesteps(20)
-    vae = autoencoder()
-    newest = vae_folder / "vae_decoder.safetensors"
-    vae.load_state_dict(load_file(newest if newest.exists() else vae_folder / "vae.safetensors"))
+    vae, mean, std = space
     x = torch.randn(len(ASKED), 4, side, side, generator=torch.Generator().manual_seed(7))
     ids = torch.cat([tokens([""] * len(ASKED), length), tokens(ASKED, length)])
     for t in scheduler.timesteps:
         empty, asked = model(torch.cat([x, x]), t, ids).chunk(2)
         x = scheduler.step(empty + 5.0 * (asked - empty), t, x).prev_sample
-    y = vae.decode(x * stats[1] + stats[0]).sample
+    y = vae.decode(x * std + mean).sample
     y = ((y.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     rows = [np.concatenate(list(y[i : i + 8]), 1) for i in range(0, len(y), 8)]
     Image.fromarray(np.concatenate(rows, 0)).save(file)
@@ -123,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--pocket", type=Path, help="go on from this finished file; the out folder needs nothing then")
     parser.add_argument("--half", action="store_true", help="the 64 px stage")
     parser.add_argument("--steps", type=int, default=3000, help="total steps of this stage")
     parser.add_argument("--decay", type=int, default=0, help="let the rate fall to zero over the last N steps")
@@ -138,7 +155,8 @@ def main() -> None:
     data = np.load(options.pictures)
     learned = np.isin(data["names"], [name.replace("-", " ") for name in LEARNED])
     names, sets = data["names"][learned].tolist(), data["sets"][learned].tolist()
-    latents, mean, std = latents_of(options, data["pixels"][learned])
+    space = space_of(options, data["pixels"][learned])
+    latents = latents_of(options, data["pixels"][learned], space)
     del data
     print(f"{len(set(names))} concepts, {len(names)} drawings", flush=True)
     torch.manual_seed(0)
@@ -146,10 +164,17 @@ def main() -> None:
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.98), weight_decay=1e-2, fused=True)
     checkpoint, start = options.out / f"{stage}.ckpt", 0
-    if not checkpoint.exists() and not options.half:
-        first = torch.load(options.out / "unet64.ckpt", weights_only=True)
-        model.load_state_dict(first["average"])
-        average.load_state_dict(first["average"])
+    small = options.out / "unet64.ckpt"
+    if not options.half and small.exists():
+        first = torch.load(small, weights_only=True)["average"]
+    elif options.pocket:
+        models = pocket_models(options.pocket)
+        first = {f"text.{k}": v for k, v in models.text_encoder.state_dict().items()}
+        first |= {f"unet.{k}": v for k, v in models.unet.state_dict().items()}
+    else:
+        first = model.state_dict()
+    model.load_state_dict(first)
+    average.load_state_dict(first)
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
@@ -195,7 +220,7 @@ def main() -> None:
                 right = [names[i] for i in pick.tolist()]
                 losses = [(average(noisy, seven, tokens(c, length)) - eps).square().mean().item() for c in (right, right[9:] + right[:9])]
             print(f"{stage} step {step} at t=700: right caption {losses[0]:.4f}, wrong {losses[1]:.4f}", flush=True)
-            grid(average, options.out, (mean, std), side, length, options.out / f"{stage}_{step:06d}.png")
+            grid(average, space, side, length, options.out / f"{stage}_{step:06d}.png")
 
 
 if __name__ == "__main__":
