@@ -235,7 +235,16 @@ def restore(kit: trainer.Kit, state: states.State) -> None:
 
 
 def finish(job: Job, *, status: str, exit_code: int | None, message: str) -> None:
-    """result.json, the report, and on success the copies for the web UI. A full disk must not hide why the run ended."""
+    """result.json, the report, and on success the copies for the web UI. A full disk must not hide why a run failed."""
+    try:
+        record(job, status=status, exit_code=exit_code, message=message)
+    except OSError as error:
+        if status == "done":
+            raise
+        console.say(f"result.json or the report could not be written: {error.strerror or error}")
+
+
+def record(job: Job, *, status: str, exit_code: int | None, message: str) -> None:
     seconds = time.time() - job.started_at
     job.log.add("done", step=job.step, status=status, exit_code=exit_code, seconds=seconds)
     suggestion = suggest.suggest(runlog.read(job.log.path))
