@@ -55,6 +55,19 @@ def test_without_a_console_a_profile_must_be_named(monkeypatch):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("typed", ["", "  ", None])
+def test_no_choice_is_not_our_bug(monkeypatch, typed):
+    def answer(prompt):
+        if typed is None:
+            raise EOFError
+        return typed
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", answer)
+    with pytest.raises(UsageError, match="no profile was chosen"):
+        jobs.choose()
+
+
 def test_several_are_baked_in_turn(tmp_path, codes):
     files = [profile(tmp_path, name) for name in "ab"]
     assert jobs.main(options(*files, fresh=True, set=["train.epochs=3"])) == 0

@@ -91,7 +91,10 @@ def choose() -> list[Path]:
     for number, path in enumerate(offered, start=1):
         console.say(f"  {number}  {path.stem:<20} {summary(path)}")
     console.say("Which profile? Type its number, or drag a profile file here, then Enter. Empty: stop.")
-    answer = input("> ").strip().strip('"').strip("'")
+    try:
+        answer = input("> ").strip().strip('"').strip("'")
+    except EOFError:  # Windows calls NUL a console
+        answer = ""
     if not answer:
         raise UsageError("no profile was chosen")
     if answer.isdigit() and 1 <= int(answer) <= len(offered):

@@ -1,0 +1,169 @@
+"""lorabake on Windows, started as its users start it: setup.bat, then a right-click on train.ps1, with Windows' own torch.
+
+The tests stand in the order of a first day with lorabake and share one folder; each needs what the ones before it made.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import tools
+
+pytestmark = pytest.mark.windows
+FOLDER = "My Loras \u00e9 & (1)"
+BUILD_LIMIT_S, BAKE_LIMIT_S, START_LIMIT_S = 1800, 1200, 300
+DEMO = "demo-openmoji"
+WITH_PYTHON = [r"WINEPATH=C:\Python"] if os.name == "posix" else []
+RIGHT_CLICK = "if((Get-ExecutionPolicy ) -ne 'AllSigned') {{ Set-ExecutionPolicy -Scope Process Bypass }}; & '{}'"
+
+
+@pytest.fixture(scope="module")
+def house():
+    """A copy of the checkout in a folder that is hard on batch files, under a short path: Windows counts to 260."""
+    tools.windows()  # skips where there is none
+    above = Path(tempfile.mkdtemp(prefix="lb-"))
+    folder = above / FOLDER / "lorabake"
+    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=tools.ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode("utf-8").split("\0")):
+        if (tools.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(tools.ROOT / name, folder / name)
+    yield folder
+    shutil.rmtree(above, ignore_errors=True)
+
+
+def of_windows(path):
+    """The path as Windows says it."""
+    return str(path) if os.name == "nt" else "Z:" + str(path).replace("/", "\\")
+
+
+def start(house, *command, python=True, limit_s=START_LIMIT_S, variables=()):
+    """Run a Windows command in the house without a console. CompletedProcess with text."""
+    words = [*tools.windows(), *(WITH_PYTHON if python else []), *variables, *command]
+    return subprocess.run(
+        words,
+        cwd=house,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=limit_s,
+        check=False,
+    )
+
+
+def train(house, *words, **more):
+    """train.ps1 as the Task Scheduler starts it."""
+    script = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", of_windows(house / "train.ps1")]
+    return start(house, *script, *words, python=False, **more)
+
+
+def result_of(house, number):
+    return json.loads((house / "baked" / f"{DEMO}.runs" / number / "result.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a PC without Python is needed")
+def test_setup_without_python_says_what_to_type(house):
+    done = start(house, "cmd.exe", "/c", "setup.bat", python=False)
+    assert done.returncode == 1
+    assert "no 64-bit Python 3.11 to 3.13" in done.stderr and "winget install" in done.stderr
+    assert not (house / "venv").exists()
+
+
+def test_setup_takes_powershells_words(house):
+    done = start(house, "cmd.exe", "/c", "setup.bat", "-Check", "-Json", variables=["PYTHONHOME=C:\\nowhere"])
+    assert done.returncode == 0, done.stderr
+    assert "environment" in json.dumps(json.loads(done.stdout))
+    assert not (house / "venv").exists(), "looking changes nothing"
+    assert start(house, "cmd.exe", "/c", "setup.bat", "--chekc").returncode == 2
+
+
+def test_setup_makes_the_environment(house):
+    done = start(house, "cmd.exe", "/c", "setup.bat", limit_s=BUILD_LIMIT_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "everything imports" in done.stderr
+    assert (house / "venv" / "current.txt").read_text(encoding="utf-8").strip() == "001"
+
+
+def test_a_second_setup_has_nothing_to_do(house):
+    done = start(house, "cmd.exe", "/c", "setup.bat")
+    assert done.returncode == 0 and "setting up" not in done.stderr, done.stderr
+
+
+def test_plan_and_exit_codes(house):
+    done = train(house, "profiles\\demo.yaml", "-PlanOnly", "-Json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == DEMO
+    bad = train(house, "profiles\\demo.yaml", "-PlanOnly", "-Set", "train.epochs=-1")
+    assert bad.returncode == 1 and "epochs" in bad.stderr
+    assert train(house, "profiles\\none \u00e9.yaml", "-NoPause").returncode == 1
+
+
+def test_a_right_click_where_nobody_answers_ends(house):
+    done = start(house, "powershell.exe", "-Command", RIGHT_CLICK.format(of_windows(house / "train.ps1")), python=False)
+    assert "Which profile?" in done.stderr and "no profile was chosen" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a person's right-click is needed (docs/unproven.md)")
+def test_a_right_click_bakes_the_demo(house):
+    """The letter of Explorer's "Run with PowerShell" in a console: the list of profiles, a live bar, a key at the end, everything there."""
+    from terminal import Terminal
+
+    letter = RIGHT_CLICK.format(of_windows(house / "train.ps1"))
+    with Terminal([*tools.windows(), "powershell.exe", "-Command", letter], cwd=house) as window:
+        window.expect("Which profile?", timeout_s=START_LIMIT_S)
+        window.expect(">", timeout_s=30)
+        number = re.search(r"(\d+)\s+demo\b", window.text())
+        window.type(f"{number[1]}\r")
+        window.expect("Press Enter to close this window", timeout_s=BAKE_LIMIT_S)
+        window.type("\r")
+        assert window.wait(timeout_s=60) == 0, window.text()
+    assert re.search(r"\[#+\.+\] baking", window.text()), "the bar was not live"
+    run = house / "baked" / f"{DEMO}.runs" / "001"
+    assert result_of(house, "001")["status"] == "done"
+    assert "<html" in (run / "report.html").read_text(encoding="utf-8")
+    assert list((run / "samples").glob("*.png"))
+    loras = sorted((house / "baked").glob("*.safetensors"))
+    assert f"{DEMO}.safetensors" in [path.name for path in loras]
+    assert [path for path in loras if not path.with_suffix(".preview.png").is_file()] == []
+
+
+def test_the_lora_from_windows_is_sound(house):
+    from safetensors import safe_open
+
+    with safe_open(house / "baked" / f"{DEMO}.safetensors", "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no dict)
+        assert file.metadata()["ss_base_model_version"] == "sd_v1"
+    assert any(key.startswith("lora_unet_") for key in tensors) and any(key.startswith("lora_te_") for key in tensors)
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert any(tensor.abs().sum() > 0 for key, tensor in tensors.items() if "lora_up" in key)
+
+
+def test_what_is_baked_is_not_baked_again(house):
+    done = train(house, "profiles\\demo.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "already baked" in done.stderr
+
+
+HOLD = "import sys; file = open(sys.argv[1], 'rb'); print('held', flush=True); sys.stdin.read()"
+
+
+def test_a_file_that_another_program_has_open_is_named(house):
+    """A web UI has the LoRA open: Windows lets nobody replace or move it, and nothing is lost."""
+    lora = house / "baked" / f"{DEMO}.safetensors"
+    before = lora.read_bytes()
+    command = [*tools.windows(), of_windows(house / "venv" / "001" / "Scripts" / "python.exe"), "-c", HOLD, of_windows(lora)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline().strip() == b"held"
+        done = train(house, "profiles\\demo.yaml", "-Fresh")
+        holder.stdin.close()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert lora.name in done.stderr
+    assert lora.read_bytes() == before
