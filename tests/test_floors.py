@@ -37,9 +37,9 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "plan_types"),
     ("F2", "plan_estimate plan_advice metadata"),
     ("F2", "plan_settings suggest"),
-    ("F2", "plan report_pictures"),
-    ("F2", "plan_text"),
-    ("F2", "report_parts"),
+    ("F2", "plan report_pictures report_run"),
+    ("F2", "plan_text report_sheets"),
+    ("F2", "report_parts report_settings"),
     ("F2", "report"),
     # torch: device and dtype applied, files, ddpm maths
     ("F3", "device weights noise"),

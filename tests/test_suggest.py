@@ -50,7 +50,7 @@ def test_the_lowest_when_it_is_clear():
 def test_of_near_ones_the_later():
     found = suggest(log(0.120, 0.110, 0.1000, 0.1004, 0.1008, 0.110))
     assert found and found.epoch == 4 and found.sure == "close"
-    assert "Epoch 2, epoch 3 and epoch 4 are too near" in found.reason
+    assert "Epochs 2, 3 and 4 are too near" in found.reason
 
 
 def test_near_is_measured_by_the_improvement():
@@ -61,7 +61,7 @@ def test_near_is_measured_by_the_improvement():
 
 def test_still_falling():
     found = suggest(log(0.120, 0.110, 0.100))
-    assert found and found.epoch == 2 and "still falling at the end" in found.reason
+    assert found and found.epoch == 2 and "still falling at the last save" in found.reason
 
 
 def test_nothing_learned():

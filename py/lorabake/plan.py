@@ -173,4 +173,5 @@ def _draft(
         costs=NO_COSTS,
         notes=tuple(remarks),
         reasons=dict(reasons),
+        typed=tuple(sorted(subject.loaded.typed)),
     )

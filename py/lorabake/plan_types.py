@@ -66,6 +66,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    typed: tuple[str, ...] = ()  # dotted keys that the user typed, in the profile or with --set
 
     @property
     def lora_bytes(self) -> int:

@@ -44,7 +44,9 @@ class _Run:
 
     def suggestion(self, step: int, reason: Sequence[str], sure: str) -> Suggestion:
         event = self.saves[step]
-        return Suggestion(str(event.get("path", "")), int(event.get("epoch", 0)), step, self.held.get(step), " ".join(reason), sure)
+        return Suggestion(
+            str(event.get("path", "")), int(number(event.get("epoch")) or 0), step, self.held.get(step), " ".join(reason), sure
+        )
 
 
 def suggest(events: Iterable[Mapping[str, Any]], looks_per_step: float | None = None) -> Suggestion | None:
@@ -65,7 +67,7 @@ def _read(events: Iterable[Mapping[str, Any]]) -> _Run:
     held: dict[int, float] = {}
     losses: dict[int, float] = {}
     for event in events:
-        step, loss = int(event.get("step", 0)), number(event.get("loss"))
+        step, loss = int(number(event.get("step")) or 0), number(event.get("loss"))
         if event.get("kind") == "save":
             saves[step] = event
         elif event.get("kind") == "heldout" and loss is not None:
@@ -103,7 +105,7 @@ def _by_held_out(run: _Run) -> Suggestion:
         worst = max(later, key=lambda s: later[s])
         reason.append(f"After it the loss rises ({later[worst]:.4f} at {run.label(worst)}): the LoRA begins to copy its pictures.")
     elif gain > 0 and step == max(measured) and len(near) == 1:
-        reason.append("It was still falling at the end, so more epochs may do better.")
+        reason.append("It was still falling at the last save, so more epochs may do better.")
     reason.append("A few held-out pictures measure this roughly, and taste not at all: where the sheet says otherwise, trust the sheet.")
     small = base is not None and gain < CLEAR_GAIN * base
     return run.suggestion(step, reason, "close" if len(near) > 1 or small else "clear")
@@ -191,6 +193,9 @@ def _differ(higher: tuple[float, float], lower: tuple[float, float]) -> bool:
 
 
 def _together(names: Sequence[str]) -> str:
-    """`Epoch 3 and epoch 4`, `Epoch 3, epoch 4 and epoch 5`."""
+    """`Epochs 3 and 4`, `Epochs 3, 4 and 5`, `Step 100 and epoch 2`."""
+    kinds = {name.split()[0] for name in names}
+    if len(kinds) == 1:
+        names = [f"{names[0].replace(' ', 's ')}", *(name.split()[1] for name in names[1:])]
     text = f"{', '.join(names[:-1])} and {names[-1]}"
     return text[0].upper() + text[1:]
