@@ -22,8 +22,9 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, {py!r})
 from lorabake import builder, errors
-builder.TORCH_CODE = "import json, torch; print('told ' + json.dumps(dict(version=torch.__version__, cuda=None, trouble='')))"
-builder.SET_CODE = "import torch, many, many.last; print('told ' + torch.__version__)"
+import re
+builder.TORCH_CODE = re.sub("assert.*", "", builder.TORCH_CODE)  # the stand-in cannot multiply
+builder.SET_CODE = "import many.last, torch" + builder.SET_CODE[builder.SET_CODE.index("\\nimport importlib"):]
 builder.errors.LOGS = Path({logs!r})
 place = builder.Place(Path({root!r}), Path({stack!r}))
 errors.run(lambda: print((builder.add_tests if sys.argv[1:] else builder.build)(place)) or 0)
@@ -51,13 +52,16 @@ def wheel(folder, name, version, files, needs=""):
 def workshop(tmp_path):
     wheels, stack = tmp_path / "wheels", tmp_path / "stack"
     wheels.mkdir()
-    wheel(wheels, "torch", "2.13.0+cpu", {"torch/__init__.py": "__version__ = '2.13.0+cpu'\n"})
+    # as PyPI has it: 2.13.0 to pip, and it calls itself 2.13.0+cpu
+    code = "__version__ = '2.13.0+cpu'\nclass version:\n    cuda = None\n"
+    wheel(wheels, "torch", "2.13.0", {"torch/__init__.py": code})
     wheel(wheels, "torch", "2.14.0", {"torch/__init__.py": "__version__ = '2.14.0'\n"})
+    wheel(wheels, "modest", "1.0", {"modest.py": ""}, "Requires-Dist: torch>=2.0\n")
     wheel(wheels, "greedy", "1.0", {"greedy.py": ""}, "Requires-Dist: torch>=2.14\n")
     modules = {f"many/m{n}.py": f"x = {n}\n" for n in range(NUM_MODULES)}
     wheel(wheels, "many", "1.0", {"many/__init__.py": "", **modules, "many/last.py": "x = 1\n"})
     shutil.copytree(paths.STACK, stack)
-    (stack / venvs.REQUIREMENTS).write_text("many==1.0\n", encoding="utf-8")
+    (stack / venvs.REQUIREMENTS).write_text("many==1.0\nmodest==1.0\n", encoding="utf-8")
     driver = tmp_path / "driver.py"
     names = {"py": paths.ROOT / "py", "logs": tmp_path / "logs", "root": tmp_path / "venv", "stack": stack}
     driver.write_text(DRIVER.format(**{name: str(path) for name, path in names.items()}), encoding="utf-8")
