@@ -180,7 +180,6 @@ def test_a_damaged_one_is_replaced_by_the_next_number(place, pip, capsys):
     assert "001 is damaged: it does not import" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there an open file keeps the folder")
 def test_one_in_use_is_not_taken_away(place, pip):
     first = builder.build(place)
     held = venvs.hold(first)

@@ -20,7 +20,6 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
-    "gallery": "test_bake",
     "kohya": "test_profile",
     "layouts": "test_families",
     "locon": "test_networks",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import picture_sets
 from lorabake import prompts
 from lorabake.errors import UserError
 from lorabake.prompts import Extra, extract, find
@@ -116,3 +117,13 @@ def test_check_asks_before_training(tmp_path):
         prompts.check([("a cat", "bad <lora:ink:1>")], [tmp_path], own="style")
     with pytest.raises(UserError, match='no LoRA "oil"'):
         prompts.check([("a cat <lora:oil:1>", "")], [tmp_path], own="style")
+
+
+def test_the_plan_asks_for_further_loras(tmp_path):
+    images = picture_sets.pictures(tmp_path / "set" / "5_style", 2)
+    typed = {"samples.prompts": '["a cat <lora:ink:0.5>"]', "network.rank": "4"}
+    with pytest.raises(UserError, match='no LoRA "ink"'):
+        picture_sets.make(tmp_path, images.parent, typed)
+    files(tmp_path / "p" / "out", "ink.safetensors")
+    made = picture_sets.make(tmp_path, images.parent, typed)
+    assert made.prompts[0].prompt == "a cat <lora:ink:0.5>" and "network.rank" in made.typed

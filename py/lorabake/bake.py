@@ -209,7 +209,7 @@ def keep_last(job: Job) -> None:
 
 def chosen(job: Job) -> Path | None:
     """The file that suggest.py would take of those saved so far."""
-    suggestion = suggest.suggest(runlog.read(job.log.path))
+    suggestion = suggest.suggest(runlog.read(job.log.path), job.plan.looks_per_step)
     return next((path for path in job.saved if suggestion and path.name == suggestion.file), job.saved[-1] if job.saved else None)
 
 
@@ -247,7 +247,7 @@ def finish(job: Job, *, status: str, exit_code: int | None, message: str) -> Non
 def record(job: Job, *, status: str, exit_code: int | None, message: str) -> None:
     seconds = time.time() - job.started_at
     job.log.add("done", step=job.step, status=status, exit_code=exit_code, seconds=seconds)
-    suggestion = suggest.suggest(runlog.read(job.log.path))
+    suggestion = suggest.suggest(runlog.read(job.log.path), job.plan.looks_per_step)
     result: dict[str, Any] = {
         "status": status,
         "exit_code": exit_code,

@@ -294,17 +294,21 @@ def tidy(root: Path, kept: Path) -> None:
     for env in venvs.numbered(root):
         if env != kept and not in_use(env):
             aside = root / f"_old-{env.name}"
-            with suppress(OSError):  # Windows refuses while a program in it runs
+            with suppress(OSError):  # Windows refuses while any file in it is open
                 env.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
 
 
 def in_use(env: Path) -> bool:
-    """Whether a script runs in the environment, or a pip works on it. (Windows tells by refusing to rename the folder.)"""
+    """Whether a script runs in the environment, or a pip works on it."""
     with suppress(OSError, ValueError):
         if paths.process_alive(int(json.loads((env / PROGRESS).read_text(encoding="utf-8")).get("pid", 0))):
             return True
     if os.name != "posix":
+        try:
+            (env / venvs.IN_USE).unlink(missing_ok=True)  # Windows refuses to delete an open file
+        except OSError:
+            return True
         return False
     import fcntl
 

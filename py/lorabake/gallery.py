@@ -10,16 +10,17 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from lorabake import attach, console, paths, prompts, sampler, sheet
-from lorabake.errors import UserError
 from lorabake.hashes import Hashes
 from lorabake.plan import Plan
 from lorabake.plan_prompts import Prompt
 from lorabake.runlog import RunLog
 from lorabake.trainer import Kit
+from lorabake.weights import read_header
 
 STRENGTHS = (0.6, 0.8, 1.0)
 
@@ -30,21 +31,25 @@ class Gallery:
     def __init__(self, plan: Plan, kit: Kit, folder: Path, base_hashes: "Future[Hashes]") -> None:
         self.plan, self.kit, self.folder, self.base_hashes = plan, kit, folder, base_hashes
         self.painter = sampler.Painter(kit.models, kit.row, kit.family, kit.device, plan.model.clip_skip or 1)
-        self.lora_folders = [Path(plan.output), *([Path(plan.save.copy_to)] if plan.save.copy_to else [])]
+        self.lora_folders = prompts.folders(Path(plan.output), Path(plan.base.path), plan.save.copy_to)
 
     def epoch(self, path: Path | None, log: RunLog, *, step: int, epoch: int) -> None:
         """Every prompt at strength 1.0 from the file `path` (None: without a LoRA), and the file's preview picture."""
         if step not in (0, *self.plan.sample_steps):
             return
-        pictures = self.pictures(path, 1.0)
-        files = []
-        for number, (prompt, picture) in enumerate(zip(self.plan.prompts, pictures, strict=True), start=1):
-            name = f"samples/{path.stem if path else 'base'}/{number:02d}.png"
-            sampler.save_png(self.folder / name, picture, self.text(prompt, path, 1.0))
-            files.append({"prompt": prompt.prompt, "seed": prompt.seed, "path": name, "strength": 1.0 if path else None})
+        files = self.keep(self.pictures(path, 1.0), path, 1.0, f"samples/{path.stem if path else 'base'}")
         if path:
             self.preview(path, self.folder / str(files[0]["path"]))
         log.add("samples", step=step, epoch=epoch, files=files)
+
+    def keep(self, pictures: Sequence[Image.Image], path: Path | None, strength: float, place: str) -> list[dict[str, Any]]:
+        """Write one picture per planned prompt into the folder `place` of the run; returns what the log says of them."""
+        files: list[dict[str, Any]] = []
+        for number, (prompt, picture) in enumerate(zip(self.plan.prompts, pictures, strict=True), start=1):
+            name = f"{place}/{number:02d}.png"
+            sampler.save_png(self.folder / name, picture, self.text(prompt, path, strength))
+            files.append({"prompt": prompt.prompt, "seed": prompt.seed, "path": name, "strength": strength if path else None})
+        return files
 
     def preview(self, path: Path, picture: Path) -> None:
         place = path.with_name(f"{path.stem}.preview.png")
@@ -55,14 +60,19 @@ class Gallery:
         """The sheets of the last and of the suggested file: a column without LoRA, then rising strengths."""
         if not self.plan.prompts or not saved:
             return
+        bare = self.pictures(None, 0.0)
+        files_bare = self.keep(bare, None, 0.0, "samples/base")
         for path in dict.fromkeys([saved[-1], chosen or saved[-1]]):
-            columns = [("no LoRA", self.pictures(None, 0.0))]
-            columns += [(f"strength {strength:g}", self.pictures(path, strength)) for strength in STRENGTHS]
+            columns, files = [("no LoRA", bare)], list(files_bare)
+            for strength in STRENGTHS:
+                drawn = self.pictures(path, strength)
+                columns.append((f"strength {strength:g}", drawn))
+                files += self.keep(drawn, path, strength, f"samples/{path.stem}-strength-{strength:g}")
             rows = [f"{prompt.prompt}\nseed {prompt.seed}" for prompt in self.plan.prompts]
             name = f"samples/sheet-{path.stem}.png"
-            picture = sheet.sheet(rows, columns, title=f"{path.stem}  on  {Path(self.plan.base.path).stem}")
+            picture = sheet.sheet(rows, columns, title=f"{path.stem} on {Path(self.plan.base.path).stem}")
             sampler.save_png(self.folder / name, picture, f"{path.name}, made by lorabake")
-            log.add("sheet", step=self.plan.total_steps, file=path.name, path=name)
+            log.add("sheet", step=self.plan.total_steps, file=path.name, path=name, files=files)
 
     def pictures(self, path: Path | None, strength: float) -> list[Image.Image]:
         """One picture per planned prompt with the LoRA at `strength`; without one they come from the cache where it has them."""
@@ -74,12 +84,13 @@ class Gallery:
                 missing.append(prompt)
             else:
                 found[prompt] = picture
+        remembered = len(found)
         with console.Bar(len(missing), f"drawing {path.stem if path else 'without LoRA'}") as bar:
             for extras, members in self.by_extras(missing).items():
                 with self.wearing(path, strength, extras):
                     plain = [replace(prompt, prompt=prompts.extract(prompt.prompt)[0]) for prompt in members]
-                    found |= dict(zip(members, sampler.sample(self.painter, plain), strict=True))
-                bar.update(len(found))
+                    drawn = sampler.sample(self.painter, plain, progress=lambda count: bar.update(len(found) - remembered + count))
+                found.update(zip(members, drawn, strict=True))
         if path is None:
             for prompt in missing:
                 sampler.save_png(self.cache_file(prompt), found[prompt], self.text(prompt, None, 0.0))
@@ -107,11 +118,21 @@ class Gallery:
 
     def text(self, prompt: Prompt, path: Path | None, strength: float) -> str:
         model = (Path(self.plan.base.path).stem, self.base_hashes.result().sha256)
-        return sampler.png_text(prompt, clip_skip=self.painter.clip_skip, model=model, lora=(path.stem, strength) if path else None)
+        worn = [path] if path else []
+        worn += [prompts.find(extra, self.lora_folders) for extra in prompts.extract(prompt.prompt)[1]]
+        return sampler.png_text(
+            prompt,
+            clip_skip=self.painter.clip_skip,
+            model=model,
+            lora=(path.stem, strength) if path else None,
+            lora_hashes={file.stem: digest for file in worn if (digest := read_header(file)[1].get("sshs_model_hash"))},
+        )
 
     def cache_file(self, prompt: Prompt) -> Path:
         """Where a picture without LoRA is kept: under all that it depends on, so that it is made once per base."""
-        parts = (self.base_hashes.result().sha256, asdict(prompt), self.painter.clip_skip, self.plan.precision, self.plan.device)
+        extras = [prompts.find(extra, self.lora_folders).stat() for extra in prompts.extract(prompt.prompt)[1]]
+        worn = [(state.st_size, state.st_mtime_ns) for state in extras]
+        parts = (self.base_hashes.result().sha256, asdict(prompt), self.painter.clip_skip, self.plan.precision, self.plan.device, worn)
         key = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
         return Path(self.plan.output) / ".cache" / "samples" / f"{key}.png"
 
@@ -124,13 +145,3 @@ class Gallery:
                 return picture.convert("RGB") if picture.size == (prompt.width, prompt.height) else None
         except (OSError, SyntaxError):
             return None
-
-
-def check_extras(plan: Plan) -> None:
-    """Every further LoRA of the prompts is there; asked before training, not after the first epoch. Raises UserError."""
-    folders = [Path(plan.output), *([Path(plan.save.copy_to)] if plan.save.copy_to else [])]
-    for prompt in plan.prompts:
-        for extra in prompts.extract(prompt.prompt)[1]:
-            if extra.name == plan.name:
-                raise UserError(f"<lora:{extra.name}> is the LoRA that is being baked; it is on by itself", where="samples.prompts")
-            prompts.find(extra, folders)

@@ -20,6 +20,8 @@ from lorabake.plan_fit import fit
 from lorabake.plan_prompts import Prompt
 from lorabake.plan_types import NO_COSTS, Plan
 from lorabake.profile import Loaded
+from lorabake.prompts import check as check_loras
+from lorabake.prompts import folders as lora_folders
 from lorabake.scan import Scan, walk
 from lorabake.settings import Data, Network, Save, Train
 
@@ -80,6 +82,8 @@ def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Pla
     subject.reasons.update(chosen.reasons)
     train = plan_settings.train_settings(asked, chosen, precision, device)
     draft = _draft(subject, (network, train, data), pictures, parts, precision_reason)
+    places = lora_folders(Path(draft.output), Path(base.path), draft.save.copy_to)
+    check_loras([(p.prompt, p.negative) for p in draft.prompts], places, own=draft.name)
     costs = estimate(draft, size, machine, chosen)
     plan = replace(draft, costs=costs)
     notes, warnings = advise(plan, subject.found, loaded)

@@ -97,6 +97,11 @@ class Plan:
                 last_epoch, last_step = epoch, step
         return tuple(due)
 
+    @property
+    def looks_per_step(self) -> float:
+        """Training pictures seen in one step, on average."""
+        return self.steps_at_batch_1 / self.total_steps
+
     def file_at(self, step: int) -> str:
         """Name of the LoRA file that is written at this step. KeyError when none is."""
         return dict(zip(self.save_steps, self.lora_files, strict=True))[step]

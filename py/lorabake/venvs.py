@@ -120,7 +120,7 @@ def inside(env: Path) -> bool:
 def hold(env: Path) -> int | None:
     """Mark the environment as in use for the life of this process; a file number that is never closed, None where that is not possible.
 
-    Linux: a shared lock on a file. Windows: the open file alone keeps the folder from being renamed.
+    Linux: a shared lock on a file. Windows: the open file itself, which nobody can delete.
     """
     try:
         number = os.open(env / IN_USE, os.O_RDWR | os.O_CREAT)

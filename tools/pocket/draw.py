@@ -22,26 +22,18 @@ SIZE_PX = 128
 CATEGORIES = ("Animals & Nature", "Food & Drink", "Smileys & Emotion", "Activities", "Objects", "Travel & Places")
 DROP = re.compile(r"skin-tone|-oclock$|-thirty$|flag|anger-symbol|^zzz$|speech|-medal$|button|yen|euro|pound|keycap|input-|map-of-japan")
 LEARNED = """
-ant baby-chick bat bird blossom blowfish boar bouquet bug butterfly cactus camel cat cat-face cherry-blossom chicken chipmunk cow
-cow-face crab crocodile deciduous-tree dog dog-face dolphin dragon dragon-face duck eagle elephant evergreen-tree fallen-leaf fish
-four-leaf-clover fox goat hatching-chick hibiscus honeybee horse-face koala lady-beetle lion maple-leaf monkey monkey-face
-mouse-face mushroom octopus owl palm-tree panda paw-prints penguin pig pig-face rabbit rabbit-face rooster rose scorpion seedling
-shark shrimp snail snake spider spiral-shell spouting-whale squid sunflower tiger-face tropical-fish tulip turkey turtle whale
-wolf frog bear hamster unicorn avocado bacon banana beer-mug birthday-cake bread carrot cheese-wedge cherries cocktail-glass
-cookie croissant cucumber custard doughnut ear-of-corn egg eggplant french-fries grapes green-apple hamburger honey-pot
-hot-beverage hot-dog hot-pepper ice-cream kiwi-fruit lemon lollipop meat-on-bone melon pancakes peach peanuts pear pineapple pizza
-popcorn potato poultry-leg red-apple rice-ball shaved-ice shortcake soft-ice-cream spaghetti strawberry sushi taco tangerine
-tomato tropical-drink watermelon wine-glass american-football artist-palette balloon baseball basketball bowling christmas-tree
-crystal-ball fireworks game-die ice-skate jack-o-lantern party-popper pool-8-ball ribbon soccer-ball sparkles tennis trophy
-video-game volleyball wrapped-gift alarm-clock anchor backpack bell bomb books bow-and-arrow camera candle closed-book crown
-dagger door dress drum envelope floppy-disk gear gem-stone glasses guitar hammer handbag headphone high-heeled-shoe key light-bulb
-lipstick locked microphone microscope money-bag necktie pencil pill ring running-shoe scissors scroll shield sunglasses t-shirt
-telephone television top-hat trumpet umbrella violin watch wrench airplane ambulance automobile bicycle bus castle church
-closed-umbrella cloud crescent-moon droplet fire fire-engine full-moon helicopter hot-air-balloon house locomotive motorcycle
-mountain police-car rainbow rocket sailboat ship snowflake snowman snowman-without-snow star sun sun-behind-cloud sun-with-face
-taxi tent tornado tractor train volcano water-wave alien alien-monster ghost skull grinning-face smiling-face-with-sunglasses
-smiling-face-with-heart-eyes angry-face crying-face smiling-face-with-horns nerd-face sleeping-face clown-face robot pile-of-poo
-red-heart blue-heart broken-heart
+bear bird blossom bug butterfly cactus cat-face chicken cow-face crab deciduous-tree dog-face dolphin elephant evergreen-tree fish
+four-leaf-clover fox frog hatching-chick honeybee horse-face koala lady-beetle lion maple-leaf monkey-face mouse-face mushroom
+octopus owl palm-tree panda paw-prints penguin pig-face rabbit-face rose shark snail spider spouting-whale sunflower tiger-face
+tropical-fish tulip turtle unicorn wolf avocado bacon banana beer-mug birthday-cake bread carrot cheese-wedge cherries
+cocktail-glass cookie croissant doughnut egg eggplant french-fries grapes green-apple hamburger hot-beverage hot-pepper ice-cream
+kiwi-fruit lemon lollipop peach pear pineapple pizza popcorn red-apple rice-ball soft-ice-cream strawberry sushi tangerine tomato
+watermelon wine-glass balloon baseball basketball christmas-tree crystal-ball jack-o-lantern soccer-ball tennis trophy
+wrapped-gift alarm-clock anchor backpack bell bomb camera candle crown dress envelope gem-stone guitar hammer key light-bulb
+locked necktie pencil ring scissors shield sunglasses t-shirt telephone television top-hat umbrella airplane automobile bicycle
+bus castle cloud crescent-moon droplet fire full-moon helicopter hot-air-balloon house locomotive rainbow rocket sailboat snowman
+star sun sun-with-face tent tractor volcano alien ghost skull grinning-face smiling-face-with-sunglasses crying-face clown-face
+robot pile-of-poo red-heart
 """.split()
 
 
