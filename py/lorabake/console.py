@@ -24,7 +24,7 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    # diffusers imports bitsandbytes unasked, which then warns on every CPU about a kernel that nothing here uses.
+    # On some processors bitsandbytes warns about a kernel for 4-bit models, which nothing here uses.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 

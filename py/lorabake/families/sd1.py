@@ -4,7 +4,6 @@ Any number of layers and any widths: sizes are read from the tensors, so no conf
 Not here: names of tensors (sd1_keys.py), the training maths (noise.py), sampling (sampler.py).
 """
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,13 @@ from typing import Any, NamedTuple
 
 # Before the two libraries are imported: they ask the hub at the first chance otherwise.
 os.environ.update({"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_OFFLINE": "1"})
-# diffusers imports bitsandbytes, which on some processors complains about a package for 4-bit models that nothing here needs.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch
+from diffusers.utils import import_utils
+
+# For 4-bit models, which nothing here has, diffusers imports bitsandbytes: a quarter of a start. Our optimizers import it themselves.
+import_utils._bitsandbytes_available = False
+
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
