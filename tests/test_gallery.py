@@ -133,6 +133,14 @@ def test_pictures_without_lora_are_drawn_once_per_base(baked, tmp_path, monkeypa
     assert (np.asarray(other[0]) == np.asarray(first[0])).all()
 
 
+def test_no_prompts_no_pictures(tmp_path):
+    made = baking.make(tmp_path, {"samples.prompts": "[]", "train.epochs": "1"})
+    assert made.prompts == () and made.costs.num_sample_pictures == 0
+    assert bake.bake(made) == 0
+    run = tmp_path / "out/style.runs/001"
+    assert not events(run, "samples") and not events(run, "sheet") and (run / "report.html").is_file()
+
+
 def test_the_models_are_as_before(baked, tmp_path):
     out, _ = baked
     made = baking.make(out.parent, SETTINGS)

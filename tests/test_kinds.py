@@ -132,7 +132,8 @@ def test_seeds():
 def test_prompts():
     assert special.prompts().parse(["a, b", "c"]) == ("a, b", "c")
     assert special.prompts().parse("prompts.TXT") == "prompts.TXT"
-    assert "empty" in refused(special.prompts(), []).what
+    assert special.prompts().parse([]) == ()
+    assert "empty" in refused(special.prompts(), ["a", ""]).what
     assert refused(special.prompts(), "red apple").todo == 'for one prompt: ["red apple"]'
     for typed in ([""], [None], [{"a": "b"}], {"a": "b"}, None):
         refused(special.prompts(), typed)

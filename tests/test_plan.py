@@ -97,7 +97,7 @@ def test_which_saved_files_are_drawn(tmp_path, settings, steps):
     pictures(tmp_path / "set/5_a", 10)
     made = make(tmp_path, tmp_path / "set", {**settings, "train.batch_size": "5"})
     assert made.sample_steps == steps
-    assert made.costs.num_sample_pictures == len(made.prompts) * (len(steps) + 1 + 3 * min(2, len(steps)))
+    assert made.costs.num_sample_pictures == len(made.prompts) * (len(steps) + 1 + 2 * min(2, len(steps)))
 
 
 def test_effective_rates(tmp_path):

@@ -31,14 +31,16 @@ class Gallery:
     def __init__(self, plan: Plan, kit: Kit, folder: Path, base_hashes: "Future[Hashes]") -> None:
         self.plan, self.kit, self.folder, self.base_hashes = plan, kit, folder, base_hashes
         self.painter = sampler.Painter(kit.models, kit.row, kit.family, kit.device, plan.model.clip_skip or 1)
+        self.at_full: dict[Path, list[dict[str, Any]]] = {}  # pictures at strength 1.0 that this process drew, for the sheets
         self.lora_folders = prompts.folders(Path(plan.output), Path(plan.base.path), plan.save.copy_to)
 
     def epoch(self, path: Path | None, log: RunLog, *, step: int, epoch: int) -> None:
         """Every prompt at strength 1.0 from the file `path` (None: without a LoRA), and the file's preview picture."""
-        if step not in (0, *self.plan.sample_steps):
+        if step not in (0, *self.plan.sample_steps) or not self.plan.prompts:
             return
         files = self.keep(self.pictures(path, 1.0), path, 1.0, f"samples/{path.stem if path else 'base'}")
         if path:
+            self.at_full[path] = files
             self.preview(path, self.folder / str(files[0]["path"]))
         log.add("samples", step=step, epoch=epoch, files=files)
 
@@ -65,9 +67,14 @@ class Gallery:
         for path in dict.fromkeys([saved[-1], chosen or saved[-1]]):
             columns, files = [("no LoRA", bare)], list(files_bare)
             for strength in STRENGTHS:
-                drawn = self.pictures(path, strength)
+                if strength == 1.0 and path in self.at_full:
+                    kept = self.at_full[path]
+                    drawn = [load(self.folder / file["path"]) for file in kept]
+                else:
+                    drawn = self.pictures(path, strength)
+                    kept = self.keep(drawn, path, strength, f"samples/{path.stem}-strength-{strength:g}")
                 columns.append((f"strength {strength:g}", drawn))
-                files += self.keep(drawn, path, strength, f"samples/{path.stem}-strength-{strength:g}")
+                files += kept
             rows = [f"{prompt.prompt}\nseed {prompt.seed}" for prompt in self.plan.prompts]
             name = f"samples/sheet-{path.stem}.png"
             picture = sheet.sheet(rows, columns, title=f"{path.stem} on {Path(self.plan.base.path).stem}")
@@ -141,7 +148,12 @@ class Gallery:
         if not file.exists():
             return None
         try:
-            with Image.open(file) as picture:
-                return picture.convert("RGB") if picture.size == (prompt.width, prompt.height) else None
+            picture = load(file)
         except (OSError, SyntaxError):
             return None
+        return picture if picture.size == (prompt.width, prompt.height) else None
+
+
+def load(file: Path) -> Image.Image:
+    with Image.open(file) as picture:
+        return picture.convert("RGB")

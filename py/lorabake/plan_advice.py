@@ -147,7 +147,7 @@ WITHOUT_EFFECT: tuple[tuple[str, Callable[[Plan], bool], str], ...] = (
     ("train.prior_loss_weight", lambda p: not any(f.regularization for f in p.folders), "there are no regularisation pictures"),
     ("train.deterministic", lambda p: p.device == "cpu" and p.train.deterministic, "the CPU always is"),
     ("save.keep_last", lambda p: len(p.save_steps) <= (p.save.keep_last or 0), "there are no more files than that"),
-    ("samples.seeds", lambda p: all(q.seed not in p.samples.seeds for q in p.prompts), "each prompt has its own seed"),
+    ("samples.seeds", lambda p: bool(p.prompts) and all(q.seed not in p.samples.seeds for q in p.prompts), "each prompt has its own seed"),
 )
 
 

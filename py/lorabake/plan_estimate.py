@@ -9,7 +9,7 @@ from lorabake.plan_costs import Costs, Sizes
 from lorabake.plan_fit import Fit, Room
 from lorabake.plan_types import Plan
 
-SHEET_STRENGTHS = 3  # 0.6, 0.8 and 1.0, for the last and the suggested file (gallery.py)
+SHEET_STRENGTHS = 2  # 0.6 and 0.8, for the last and the suggested file; at 1.0 they were drawn when they were saved (gallery.py)
 REPORT_SHARE = 4 / 3  # pictures inside the report, as base64
 
 

@@ -211,6 +211,8 @@ def _files(plan: Plan) -> list[str]:
 
 def _samples(plan: Plan, room: int) -> list[str]:
     costs = plan.costs
+    if not plan.prompts:
+        return ["none are drawn (samples.prompts is [])"]
     sizes = {(p.width, p.height) for p in plan.prompts}
     side = "{}x{}".format(*next(iter(sizes))) if len(sizes) == 1 else "several sizes"
     cost = f", about {duration(costs.sample_seconds)}" if costs.sample_seconds is not None else ""

@@ -96,7 +96,7 @@ def seeds() -> Kind:
 
 def prompts() -> Kind:
     """A list of prompts, or the path of a kohya prompt file."""
-    allowed = "a list of prompts, or the path of a prompt file (.txt, a prompt a line)"
+    allowed = "a list of prompts, [] for no pictures, or the path of a prompt file (.txt, a prompt a line)"
 
     def parse(value: Raw) -> tuple[str, ...] | str:
         if isinstance(value, str):
@@ -106,17 +106,14 @@ def prompts() -> Kind:
         if not isinstance(value, list):
             raise Wrong(f"{shown(value)} is not a list of prompts")
         found = tuple(text_of(entry, "a prompt") for entry in value)
-        if not found or not all(found):
-            raise Wrong(
-                "the list of prompts is empty" if not found else "a prompt in the list is empty",
-                "leave the key out for prompts from the captions",
-            )
+        if not all(found):
+            raise Wrong("a prompt in the list is empty", "leave the key out for prompts from the captions, or write [] for no pictures")
         return found
 
     def fits(value: Any) -> bool:
-        return isinstance(value, str) or (len(value) > 0 and all(isinstance(entry, str) and entry for entry in value))
+        return isinstance(value, str) or all(isinstance(entry, str) and entry for entry in value)
 
-    schema = {"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"type": "string", "pattern": r"\.[tT][xX][tT]$"}]}
+    schema = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string", "pattern": r"\.[tT][xX][tT]$"}]}
     return Kind(allowed, parse, fits, schema, is_path=True)
 
 
