@@ -50,7 +50,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F5", "cache"),
     # the jobs
     ("F6", "trainer runs states stopper"),
-    ("F6", "gallery"),
+    ("F6", "gallery longer"),
     ("F6", "bake"),
     ("F6", "jobs"),
 )

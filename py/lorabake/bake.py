@@ -20,6 +20,7 @@ from lorabake.device import open_device
 from lorabake.errors import DiskFull, LorabakeError, Stopped, UserError
 from lorabake.families import FAMILIES
 from lorabake.gallery import Gallery
+from lorabake.longer import keep_finished
 from lorabake.networks import NETWORKS
 from lorabake.plan import Plan
 from lorabake.stopper import Every, Stopper
@@ -98,7 +99,8 @@ def cook(job: Job, state: states.State | None, content_hashes: list[str]) -> Non
         if state:
             start = job.step = int(state.progress["step"])
             restore(kit, state)
-            job.saved = [path for path in map(Path, state.progress["saved"]) if path.exists()]
+            saved = [path for path in map(Path, state.progress["saved"]) if path.exists()]
+            job.saved = keep_finished(plan, saved, job.log, step=start)
             console.say(f"going on from step {start} of {plan.total_steps}")
         elif plan.samples.at_start:
             gallery.epoch(None, job.log, step=0, epoch=0)

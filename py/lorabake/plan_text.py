@@ -205,8 +205,9 @@ def _files(plan: Plan) -> list[str]:
     if stems:
         kept = f", the last {save.keep_last} kept" if save.keep_last else ""
         lines.append(f"and {counted(len(stems), 'file')} on the way: {', '.join(some)}{kept}")
-    lines.append(f"each {size(costs.lora_bytes)} ({save.precision}), with a preview picture; everything else in {plan.name}.runs")
-    return lines + ([f"finished LoRA and preview copied to {save.copy_to}"] if save.copy_to else [])
+    preview = ", with a preview picture" if plan.prompts else ""
+    lines.append(f"each {size(costs.lora_bytes)} ({save.precision}){preview}; everything else in {plan.name}.runs")
+    return lines + ([f"the finished LoRA is copied to {save.copy_to}{preview}"] if save.copy_to else [])
 
 
 def _samples(plan: Plan, room: int) -> list[str]:
