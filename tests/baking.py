@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import tiny
-from lorabake import bake, plan, profile, trainer
+from lorabake import bake, hardware, plan, profile, trainer
 from lorabake.plan import Plan
 
 QUICK = {
@@ -53,7 +53,7 @@ def profile_file(folder: Path, *, count: int = 4) -> Path:
 
 def make(folder: Path, settings: Mapping[str, str] | None = None, *, count: int = 4) -> Plan:
     path = profile_file(folder, count=count)
-    return plan.make(profile.load(path, [f"{key}={value}" for key, value in {**QUICK, **(settings or {})}.items()]), cards=[])
+    return plan.make(profile.load(path, [f"{key}={value}" for key, value in {**QUICK, **(settings or {})}.items()]), hardware.Seen(()))
 
 
 def content_hashes(made: Plan) -> list[str]:

@@ -18,7 +18,7 @@ if str(PY) not in sys.path:
     sys.path.insert(0, str(PY))
 
 import picture_sets  # noqa: E402
-from lorabake import plan, report  # noqa: E402
+from lorabake import hardware, plan, report  # noqa: E402
 
 STRENGTHS = (None, 0.6, 0.8, 1.0)
 START = 1_700_000_000.0
@@ -55,7 +55,7 @@ def make(folder: Path, fake: Fake = Fake()) -> Path:
         "samples.size": json.dumps(list(fake.size)),
         **dict(fake.settings),
     }
-    made = plan.make(picture_sets.load(folder / "p", images.parent, settings), cards=[])
+    made = plan.make(picture_sets.load(folder / "p", images.parent, settings), hardware.Seen(()))
     made = replace(made, output=str(folder / "out"))
     run = folder / "out" / "style.runs" / "001"
     run.mkdir(parents=True)

@@ -51,4 +51,4 @@ def make(tmp_path: Path, images: Path, settings: Mapping[str, str] | None = None
     if full:
         base = tmp_path / "full.safetensors"
         base = base if base.exists() else sd1_header.write(base, sd1_header.shapes())
-    return plan.make(load(tmp_path / "p", images, settings, base=base), cards=list(cards))
+    return plan.make(load(tmp_path / "p", images, settings, base=base), hardware.Seen(tuple(cards)))

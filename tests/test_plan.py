@@ -513,8 +513,8 @@ def test_prompt_files_that_cannot_be_used(tmp_path, content, message):
 SPEED = """
 import sys, time
 from pathlib import Path
-from lorabake import plan, plan_text, profile
-made = plan.make(profile.load(Path(sys.argv[1])), cards=[])
+from lorabake import hardware, plan, plan_text, profile
+made = plan.make(profile.load(Path(sys.argv[1])), hardware.Seen(()))
 assert made.pictures and len(plan_text.render(made)) > 500
 assert len(made.pictures) == 200
 banned = {"torch", "numpy", "transformers", "diffusers", "safetensors"} & set(sys.modules)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabake import console, paths, plan, plan_text, profile
+from lorabake import console, hardware, paths, plan, plan_text, profile
 from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
 from lorabake.plan_types import Plan
 
@@ -112,10 +112,11 @@ def summary(path: Path) -> str:
 
 def plan_all(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Planned], list[LorabakeError]]:
     planned, failures = [], []
+    seen = hardware.look()  # asks a program of the card's driver: once for all
     for path in files:
         try:
             loaded = profile.load(path, overrides)
-            planned.append(Planned(path, plan.make(loaded), loaded.warnings))
+            planned.append(Planned(path, plan.make(loaded, seen), loaded.warnings))
         except LorabakeError as error:
             failures.append(error)
     return planned, failures

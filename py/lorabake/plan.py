@@ -4,11 +4,13 @@ Every `auto` is resolved, with its reason. The parts: scan.py (what lies there),
 plan_fit.py (batch and memory), plan_prompts.py, plan_estimate.py (costs), plan_advice.py (sentences), plan_text.py (the printed page).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorabake import hardware, plan_costs, plan_data, plan_prompts, plan_settings, schedule
+from lorabake.errors import UserError
 from lorabake.families import FAMILIES, Base, Family, identify
 from lorabake.modelfile import read_contents
 from lorabake.networks import NETWORKS
@@ -55,14 +57,15 @@ class _Counts:
     steps_at_batch_1: int
 
 
-def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Plan:
-    """The whole plan. `cards`: those of this machine, asked when None. Raises UserError for everything that cannot be baked."""
-    base = _short(identify(loaded.profile.base_model))
+def make(loaded: Loaded, seen: hardware.Seen) -> Plan:
+    """The whole plan on a machine with the cards that were seen. Raises UserError for everything that cannot be baked."""
+    with _told_of(loaded, "base_model"):
+        base = _short(identify(loaded.profile.base_model))
     shapes = read_contents(Path(base.path)).shapes
-    subject = _Subject(loaded, base, FAMILIES[base.family], shapes, walk(loaded.profile))
+    with _told_of(loaded, "images"):
+        subject = _Subject(loaded, base, FAMILIES[base.family], shapes, walk(loaded.profile))
     data, pictures = _pictures(subject)
     network = plan_settings.network(loaded.profile.network, subject.reasons)
-    seen = hardware.look() if cards is None else hardware.Seen(tuple(cards))
     machine, device = plan_settings.machine(loaded, seen, subject.reasons)
     asked = plan_settings.on_this_device(loaded.profile.train, device, subject.reasons)
     precision, precision_reason = hardware.precision(machine.room.card, asked.mixed_precision)
@@ -89,6 +92,16 @@ def make(loaded: Loaded, *, cards: Sequence[hardware.Card] | None = None) -> Pla
     notes, warnings = advise(plan, subject.found, loaded)
     trouble = (f"the NVIDIA card cannot be used, so the CPU is: {seen.problem}",) if seen.problem and device == "cpu" else ()
     return replace(plan, notes=(*notes, *draft.notes), warnings=(*warnings, *chosen.warnings, *trouble))
+
+
+@contextmanager
+def _told_of(loaded: Loaded, key: str) -> Iterator[None]:
+    """Errors inside name the line of the profile too: of several profiles one must know which."""
+    try:
+        yield
+    except UserError as error:
+        error.where = ": ".join(part for part in (loaded.where(key), error.where) if part)
+        raise
 
 
 def _short(base: Base) -> Base:
