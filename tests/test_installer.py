@@ -25,6 +25,13 @@ def test_a_good_step_is_one_line_and_a_log(tmp_path, capsys):
     assert not (tmp_path / "temp").exists()
 
 
+def test_the_log_grows_while_the_program_runs(tmp_path):
+    """Who waits for a long installation looks there, and a closed window must not take the log's end with it."""
+    code = "import sys, time; print(6 * 7777, flush=True); time.sleep(1); print('46' + '662' in open(sys.argv[1]).read())"
+    log = tmp_path / "log.txt"
+    assert installer.run_step([sys.executable, "-c", code, str(log)], label="step", log=log, temp=tmp_path / "temp") == "46662\nTrue"
+
+
 @pytest.mark.parametrize(
     ("tail", "kind", "words"),
     [

@@ -107,9 +107,8 @@ def run_step(command: list[str], *, label: str, log: Path, temp: Path, started: 
     begin = time.monotonic()
     temp.mkdir(parents=True, exist_ok=True)
     hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0) if not sys.stderr else 0
-    with log.open("ab") as out:
+    with log.open("ab", buffering=0) as out:  # a person who wonders whether it still works looks in here
         out.write(f"\n> {subprocess.list2cmdline(command)}\n".encode())
-        out.flush()
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
