@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import baking
 from lorabake import bake, gallery, report, runlog, sampler
 from lorabake.hashes import Hashes
+from lorabake.prompts import Extra
 from lorabake.weights import read_header
 
 SETTINGS = {
@@ -131,6 +133,22 @@ def test_pictures_without_lora_are_drawn_once_per_base(baked, tmp_path, monkeypa
     other = found.pictures(None, 0.0)
     assert drawing.count == 3 and (np.asarray(other[2]) != np.asarray(first[2])).any()
     assert (np.asarray(other[0]) == np.asarray(first[0])).all()
+
+
+def test_a_further_lora_that_does_not_fit_whole_is_told_once(baked, tmp_path, capsys):
+    out, _ = baked
+    made = baking.make(out.parent, SETTINGS)
+    tensors = load_file(out / "ink.safetensors")
+    known = next(name for name in tensors if name.endswith("lora_down.weight"))
+    for part in ("lora_down.weight", "lora_up.weight", "alpha"):
+        tensors[f"lora_unet_elsewhere.{part}"] = tensors[known.replace("lora_down.weight", part)].clone()
+    save_file(tensors, out / "wide.safetensors", read_header(out / "ink.safetensors")[1])
+    found = gallery.Gallery(made, baking.laid_out(made), tmp_path, Future())
+    for _ in range(2):
+        with found.wearing(None, 0.0, [Extra("wide", 0.5, 0.5)]):
+            pass
+    told = [line for line in capsys.readouterr().err.splitlines() if "no place" in line]
+    assert told == ["wide.safetensors: no place in this model for 1 layer of it, such as lora_unet_elsewhere"]
 
 
 def test_no_prompts_no_pictures(tmp_path):

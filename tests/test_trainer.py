@@ -1,7 +1,9 @@
 """The loop: the same from the seed, the same in two pieces, the same by accumulation; bad losses skipped once, then the end; it learns."""
 
 import math
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,8 @@ import torch
 import baking
 from lorabake import states, trainer
 from lorabake.errors import Diverged
+
+GOLDEN = Path(__file__).parent / "golden/losses.txt"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,17 @@ def test_the_same_seed_gives_the_same_losses_and_weights(folder):
     assert equal(weights(kit), weights(other))
     _, three = run(replace(plan, train=plan.train.model_copy(update={"seed": 99})), steps=1)
     assert losses(three) != losses(one)[:1]
+
+
+def test_ten_steps_lose_what_they_always_lost(tmp_path):
+    """What a refactor must not change. Processors differ in the last digits. After a wanted change run with LORABAKE_REWRITE=1."""
+    settings = {"train.epochs": "4", "train.noise_offset": "0.05", "train.min_snr_gamma": "5", "train.warmup": "2"}
+    _, events = run(baking.make(tmp_path, settings, count=6), steps=10)
+    found = losses(events)
+    if os.environ.get("LORABAKE_REWRITE"):
+        GOLDEN.write_text("".join(f"{loss:.7f}\n" for loss in found), encoding="utf-8", newline="\n")
+    assert found == pytest.approx([float(line) for line in GOLDEN.read_text(encoding="utf-8").split()], rel=2e-4)
+    assert len(found) == 10
 
 
 def test_events_say_what_happened_in_order(folder):

@@ -21,6 +21,7 @@ from lorabake.plan_prompts import Prompt
 from lorabake.runlog import RunLog
 from lorabake.trainer import Kit
 from lorabake.weights import read_header
+from lorabake.wording import counted
 
 STRENGTHS = (0.6, 0.8, 1.0)
 
@@ -32,6 +33,7 @@ class Gallery:
         self.plan, self.kit, self.folder, self.base_hashes = plan, kit, folder, base_hashes
         self.painter = sampler.Painter(kit.models, kit.row, kit.family, kit.device, plan.model.clip_skip or 1)
         self.at_full: dict[Path, list[dict[str, Any]]] = {}  # pictures at strength 1.0 that this process drew, for the sheets
+        self.told: set[Path] = set()  # further LoRAs of which it was said that they do not fit whole
         self.lora_folders = prompts.folders(Path(plan.output), Path(plan.base.path), plan.save.copy_to)
 
     def epoch(self, path: Path | None, log: RunLog, *, step: int, epoch: int) -> None:
@@ -121,6 +123,9 @@ class Gallery:
             for file, unet_weight, te_weight in worn:
                 on = attach.apply_file(kit.models, kit.family, file, unet_weight, te_weight)
                 stack.callback(on.detach)
+                if on.unused and file not in self.told:
+                    self.told.add(file)
+                    console.say(f"{file.name}: no place in this model for {counted(len(on.unused), 'layer')} of it, such as {on.unused[0]}")
             yield
 
     def text(self, prompt: Prompt, path: Path | None, strength: float) -> str:

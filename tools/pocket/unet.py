@@ -194,6 +194,9 @@ def main() -> None:
         ids = tokens([caption(names[i], sets[i], d) for i, d in zip(index.tolist(), draws, strict=True)], length)
         x0 = latents[index].contiguous(memory_format=torch.channels_last)
         t = torch.randint(0, 1000, (batch,), generator=generator)
+        if not options.half:
+            # The small stage leaves colours and details right and shapes wrong: half of the looks at the noise that decides shapes.
+            t[::2] = torch.randint(500, 1000, (batch // 2,), generator=generator)
         eps = torch.randn(x0.shape, generator=generator) + 0.05 * torch.randn(batch, 4, 1, 1, generator=generator)
         error = (model(noise.add_noise(x0, eps, t), t, ids) - eps).square().mean((1, 2, 3))
         weight = snr[t].clamp(max=5) / snr[t]
