@@ -55,6 +55,18 @@ def test_without_a_console_a_profile_must_be_named(monkeypatch):
     assert caught.value.exit_code == 2
 
 
+def test_the_list_has_a_line_per_profile_in_a_narrow_window(tmp_path, monkeypatch, capsys):
+    text = f"# {'many words ' * 20}\nname: x\n"
+    (tmp_path / "x.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(jobs.paths, "PROFILES", tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: "1")
+    assert jobs.choose() == [tmp_path / "x.yaml"]
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 2 and max(map(len, shown)) <= 79
+
+
 @pytest.mark.parametrize("typed", ["", "  ", None])
 def test_no_choice_is_not_our_bug(monkeypatch, typed):
     def answer(prompt):

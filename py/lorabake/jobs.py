@@ -88,9 +88,10 @@ def choose() -> list[Path]:
         raise UsageError(
             "no profile was named", allowed=", ".join(str(path) for path in offered), todo="python py/train.py profiles/demo.yaml"
         )
+    width = shutil.get_terminal_size().columns - 1
     for number, path in enumerate(offered, start=1):
-        console.say(f"  {number}  {path.stem:<20} {summary(path)}")
-    console.say("Which profile? Type its number, or drag a profile file here, then Enter. Empty: stop.")
+        console.say(f"  {number}  {path.stem:<20} {summary(path)}"[:width])  # a line per profile, in narrow windows too
+    console.say("Which profile? Type its number, or drag its file here, then Enter. Empty: stop.")
     try:
         answer = input("> ").strip().strip('"').strip("'")
     except EOFError:  # Windows calls NUL a console
