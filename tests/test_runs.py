@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,24 @@ def test_a_name_that_is_taken_in_the_run_is_not_overwritten(tmp_path):
     (tmp_path / "style.safetensors").write_bytes(b"two")
     begun(tmp_path, changed(content="x"))
     assert {p.read_bytes() for p in first.folder.glob("style*.safetensors")} == {b"one", b"two"}
+
+
+def test_a_file_that_cannot_be_moved_leaves_the_others_in_place(tmp_path, monkeypatch):
+    """Windows moves no file that a web UI has open; half a set would look as if the rest was never baked."""
+    begun(tmp_path, status="done")
+    for name in OURS:
+        (tmp_path / name).write_bytes(name.encode())
+    replace = Path.replace
+
+    def refuse_one(path, target):
+        if path.name == "style.safetensors":
+            raise PermissionError(13, "Permission denied")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_one)
+    with pytest.raises(UserError, match="another program has it open"):
+        begun(tmp_path, changed(content="x"))
+    assert {name: (tmp_path / name).read_bytes() for name in OURS} == {name: name.encode() for name in OURS}
 
 
 def test_going_on_moves_nothing(tmp_path):

@@ -121,6 +121,7 @@ def make_room(output: Path, name: str, new_folder: Path) -> None:
     runs = run_folders(output, name)
     target = runs[-1] if runs else new_folder.parent / f"earlier-{time.strftime('%Y%m%d-%H%M%S')}"
     target.mkdir(parents=True, exist_ok=True)
+    moved: list[tuple[Path, Path]] = []
     for file in files:
         place = target / file.name
         if place.exists():
@@ -128,11 +129,14 @@ def make_room(output: Path, name: str, new_folder: Path) -> None:
         try:
             file.replace(place)
         except PermissionError as error:
+            for before, after in moved:  # all or none: half a set would look as if the rest was never baked
+                after.replace(before)
             raise UserError(
                 f"{file.name} cannot be moved, another program has it open",
                 where=str(file),
                 todo="close the web UI or unload the LoRA, then start again",
             ) from error
+        moved.append((file, place))
 
 
 class Lock:
