@@ -92,6 +92,17 @@ def test_what_came_so_far(tmp_path):
     assert installer.came(tmp_path / "none") == []
 
 
+def test_a_download_that_is_over_is_not_counted_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(installer, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(installer, "PLAIN_EVERY_S", 0.0)
+    (tmp_path / "temp").mkdir()
+    (tmp_path / "temp" / "torch.whl").write_bytes(bytes(3 << 20))
+    run("import time; print('Installing collected packages: a, b', flush=True); time.sleep(0.5)", tmp_path)
+    shown = capsys.readouterr().err
+    assert "installing 2 packages  0." in shown
+    assert "installing 2 packages  3.0 MB" not in shown
+
+
 @pytest.fixture
 def env(tmp_path):
     """An environment with two packages, whole."""

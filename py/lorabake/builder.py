@@ -204,9 +204,10 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
             continue
         extra = ["--extra-index-url", build.index] if build.index else []
         if not build.index:
-            console.say("  torch as pip is set to find it (PyPI's for Linux brings CUDA along, 3 GB)")
+            brings = " (PyPI's for Linux brings CUDA along, 3 GB)" if sys.platform == "linux" else ""
+            console.say(f"  torch from the index that pip is set to use{brings}")
         try:
-            work.pip(build.requirement, *extra, label=f"torch {build.name}")
+            work.pip(build.requirement, *extra, label=f"torch {build.name}" if build.index else "torch")
             told = json.loads(installer.imported(venvs.python_of(work.env), TORCH_CODE))
         except (DiskFull, installer.NoNetwork):
             raise

@@ -158,7 +158,8 @@ def show_until_done(process: subprocess.Popen[bytes], step: Step, temp: Path) ->
                 return
             except subprocess.TimeoutExpired:
                 now = time.monotonic()
-                parts = [f"  {step.label}", step.activity, *came(temp), console.duration(now - begin)]
+                size = [] if step.activity.startswith("installing") else came(temp)  # all has come by then
+                parts = [f"  {step.label}", step.activity, *size, console.duration(now - begin)]
                 line = "  ".join(part for part in parts if part)
                 if live:
                     console.rewrite(line)
