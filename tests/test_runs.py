@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,18 @@ def test_the_lock_is_held_and_given_back(tmp_path):
     with runs.Lock(folder) as lock:
         assert json.loads(lock.path.read_text(encoding="utf-8"))["pid"] == os.getpid()
     assert not lock.path.exists()
+
+
+def test_a_number_that_another_process_got_holds_nothing(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        lock = runs.Lock(tmp_path)
+        lock.path.write_text(json.dumps({"pid": child.pid, "since": time.time()}), encoding="utf-8")
+        with pytest.raises(UserError, match=f"process {child.pid}"), lock:
+            pass
+        lock.path.write_text(json.dumps({"pid": child.pid, "since": time.time() - 3600}), encoding="utf-8")
+        with lock:
+            assert json.loads(lock.path.read_text(encoding="utf-8"))["pid"] == os.getpid()
+        child.kill()
 
 
 def test_a_living_holder_keeps_its_lock(tmp_path):

@@ -339,6 +339,6 @@ def tell_decision(decision: runs.Decision) -> None:
     if decision.kind == "new" and decision.differences:
         console.say("a new run starts, because this differs from the run before (which is kept):")
         for key, (then, now) in list(decision.differences.items())[:12]:
-            console.say(f"  {key}: {then} -> {now}")
+            console.say(f"  {key}: {'nothing' if then is None else then} -> {'nothing' if now is None else now}")
     elif decision.kind == "continue":
         console.say(f"continuing the run in {decision.folder}")

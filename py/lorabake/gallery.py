@@ -94,7 +94,8 @@ class Gallery:
             else:
                 found[prompt] = picture
         remembered = len(found)
-        with console.Bar(len(missing), f"drawing {path.stem if path else 'without LoRA'}") as bar:
+        name = f"{path.stem}{'' if strength == 1 else f' at {strength:g}'}" if path else "without LoRA"
+        with console.Bar(len(missing), f"drawing {name}") as bar:
             for extras, members in self.by_extras(missing).items():
                 with self.wearing(path, strength, extras):
                     plain = [replace(prompt, prompt=prompts.extract(prompt.prompt)[0]) for prompt in members]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabake import console, hardware, paths, plan, plan_text, profile
+from lorabake import console, environment, hardware, paths, plan, plan_text, profile
 from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
 from lorabake.plan_types import Plan
 
@@ -180,7 +180,7 @@ def run_child(command: list[str]) -> int:
     child = subprocess.Popen(command)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        code = child.wait()
+        code = environment.exit_code_of(child.wait())
     finally:
         signal.signal(signal.SIGINT, before)
     return code if code in STATUS or code == QueueFailed.exit_code else 3

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lorabake import paths
 from lorabake.errors import UserError
 
 LENGTH_KEYS = ("total_steps", "epochs")  # raising these continues a run instead of starting another
+CLOCK_SLACK_S = 60.0  # a clock may be set while a bake runs
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,9 @@ class Lock:
                     file.write(text)
                 return self
             except FileExistsError:
-                holder = read_json(self.path).get("pid")
-                if isinstance(holder, int) and holder != os.getpid() and paths.process_alive(holder):
+                record = read_json(self.path)
+                holder = record.get("pid")
+                if isinstance(holder, int) and holder != os.getpid() and self.held(holder, record.get("since")):
                     raise UserError(
                         "this LoRA is being baked right now",
                         where=f"process {holder}, {self.path}",
@@ -163,6 +167,16 @@ class Lock:
                     ) from None
                 self.path.unlink(missing_ok=True)
         raise UserError("the lock of this bake keeps coming back", where=str(self.path), todo="start only one bake of this name at a time")
+
+    @staticmethod
+    def held(pid: int, since: object) -> bool:
+        """Whether the process that wrote the lock still runs, and not another that got its number, as after a power cut."""
+        if not paths.process_alive(pid):
+            return False
+        try:
+            return not isinstance(since, int | float) or psutil.Process(pid).create_time() < since + CLOCK_SLACK_S
+        except psutil.Error:
+            return True
 
     def __exit__(self, *exc: object) -> None:
         if read_json(self.path).get("pid") == os.getpid():
