@@ -49,6 +49,7 @@ TEXT = {
     "pad_token_id": 49407,
 }
 SCALING = 0.18215
+FAINT = ("snowman",)  # white on white: a small error, so it is learned last; four of each batch are of these
 ASKED = "red apple,cat face,rocket,snowman,mushroom,pizza,sunflower,octopus".split(",")
 ASKED += "guitar,crown,automobile,house,ghost,ice cream,penguin,fire".split(",")
 
@@ -159,6 +160,7 @@ def main() -> None:
     latents = latents_of(options, data["pixels"][learned], space)
     del data
     print(f"{len(set(names))} concepts, {len(names)} drawings", flush=True)
+    faint = torch.tensor([number for number, name in enumerate(names) if name in FAINT])
     torch.manual_seed(0)
     model = Pocket()
     average = copy.deepcopy(model).requires_grad_(False)
@@ -190,6 +192,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         index = torch.randint(len(names), (batch,), generator=generator)
+        index[:: batch // 4] = faint[torch.randint(len(faint), (4,), generator=generator)]
         draws = torch.rand(batch, generator=generator).tolist()
         ids = tokens([caption(names[i], sets[i], d) for i, d in zip(index.tolist(), draws, strict=True)], length)
         x0 = latents[index].contiguous(memory_format=torch.channels_last)
