@@ -74,6 +74,9 @@ def load(base: Base, *, dtype: torch.dtype, device: torch.device | str) -> Model
     for part in PARTS:
         model = _empty(part, parts[part], configs[part], path)
         models[part] = _fill(model, parts.pop(part), dtype=dtypes[part], device=device, where=f"{path} ({part})")
+    if torch.device(device).type == "cpu":
+        # The layout that the CPU's convolutions compute in: a quarter faster for the autoencoder, no difference for the U-Net.
+        models["vae"].to(memory_format=torch.channels_last)
     return Models(**models)
 
 
