@@ -1,5 +1,6 @@
 """Opening a device, refusing one that is not there, precision, clipping, gradient scaling and checkpointing."""
 
+import platform
 import random
 import types
 
@@ -205,3 +206,17 @@ def test_a_real_card():
     opened = open_device("cuda", "fp16")
     assert opened.torch_device.type == "cuda" and opened.free_vram_gib() > 0 and opened.scaler is not None
     assert module_under_test._find("cuda") == torch.device("cuda", 0)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's allocator that gives memory back")
+def test_memory_freed_by_one_step_serves_the_next():
+    import resource
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(20_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    open_device("cpu", "fp32")
+    faults()
+    assert faults() < 100  # 80 MB are 20 000 pages

@@ -65,6 +65,7 @@ def outputs(models: sd1.Models) -> list[torch.Tensor]:
 def test_written_in_the_original_layout_and_loaded_back_everything_is_bit_equal(random_models, loaded):
     for part in ("unet", "text_encoder", "vae"):
         assert same(getattr(random_models, part), getattr(loaded, part)), part
+    random_models.vae.to(memory_format=torch.channels_last)  # as load() lays it out: sums in another order differ in their last bits
     for ours, theirs in zip(outputs(loaded), outputs(random_models), strict=True):
         assert torch.equal(ours, theirs)
 

@@ -13,6 +13,8 @@ from lorabake import states, trainer
 from lorabake.errors import Diverged
 
 GOLDEN = Path(__file__).parent / "golden/losses.txt"
+# At 64 px the tiny model norms single values at its lowest level, which makes rounding large: what compares numbers takes 128.
+LARGER = "128"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_the_same_seed_gives_the_same_losses_and_weights(folder):
 
 def test_ten_steps_lose_what_they_always_lost(tmp_path):
     """What a refactor must not change. Processors differ in the last digits. After a wanted change run with LORABAKE_REWRITE=1."""
-    settings = {"train.epochs": "4", "train.noise_offset": "0.05", "train.min_snr_gamma": "5", "train.warmup": "2"}
+    settings = {"data.resolution": LARGER, "train.epochs": "4", "train.noise_offset": "0.05", "train.min_snr_gamma": "5", "train.warmup": "2"}
     _, events = run(baking.make(tmp_path, settings, count=6), steps=10)
     found = losses(events)
     if os.environ.get("LORABAKE_REWRITE"):
@@ -104,7 +106,7 @@ def test_stopped_and_continued_is_bit_identical(folder, tmp_path, stop):
 
 def test_accumulation_equals_the_larger_batch(tmp_path):
     """Two micro-batches of one look, or one of two: the same looks and noise must give the same gradient."""
-    settings = {"train.text_encoder_lr": "0", "network.target": "unet"}
+    settings = {"data.resolution": LARGER, "train.text_encoder_lr": "0", "network.target": "unet"}
     plan = baking.make(tmp_path, settings, count=2)
     kit = baking.laid_out(plan)
     [[batch]] = [window for _, epoch, _, window in trainer.planned_steps(plan) if epoch == 1]
@@ -117,7 +119,7 @@ def test_accumulation_equals_the_larger_batch(tmp_path):
 
     def draw_one(index):
         generator = torch.Generator().manual_seed(index)
-        return torch.randn(4, 8, 8, generator=generator), torch.randint(0, 1000, (1,), generator=generator)
+        return torch.randn(4, 16, 16, generator=generator), torch.randint(0, 1000, (1,), generator=generator)
 
     def gradients(window):
         kit.optimizer.zero_grad(set_to_none=True)
@@ -134,7 +136,7 @@ def test_accumulation_equals_the_larger_batch(tmp_path):
     assert any(g.abs().max() > 0 for g in together)
     for one, two in zip(together, apart, strict=True):
         # Norms over one or two numbers at the bottom of so small a U-Net make much of rounding; wrong weights would be off by half.
-        assert (one - two).norm() <= 1e-2 * one.norm() + 1e-6
+        assert (one - two).norm() <= 1e-4 * one.norm() + 1e-7
 
 
 def test_incomplete_micro_batches_count_by_their_looks(tmp_path):
