@@ -24,6 +24,7 @@ function Invoke-Lorabake {
         [string] $Positional = ''
     )
     $words = @(Join-Path -Path $Root -ChildPath "py/$Script") + @(ConvertTo-Word -Bound $Bound -Positional $Positional)
+    $global:LASTEXITCODE = 13  # for a Ctrl-C before Python runs
     $before = Set-PythonVariable -Values @{ PYTHONUTF8 = '1'; PYTHONNOUSERSITE = '1'; PYTHONHOME = $null; PYTHONPATH = $null }
     try {
         $python = Find-Python
@@ -34,11 +35,12 @@ function Invoke-Lorabake {
         }
     }
     finally {
+        # Here, because Ctrl-C ends everything after it: what was saved must stay readable in a window that would close.
         $null = Set-PythonVariable -Values $before
+        if ($LASTEXITCODE -eq $ControlC) { $global:LASTEXITCODE = 13 }
+        if ($LASTEXITCODE -lt 0 -or $LASTEXITCODE -gt 255) { $global:LASTEXITCODE = 3 }
+        if (-not $Bound.ContainsKey('NoPause')) { Wait-Reader }
     }
-    if ($LASTEXITCODE -eq $ControlC) { $global:LASTEXITCODE = 13 }
-    if ($LASTEXITCODE -lt 0 -or $LASTEXITCODE -gt 255) { $global:LASTEXITCODE = 3 }
-    if (-not $Bound.ContainsKey('NoPause')) { Wait-Reader }
 }
 
 function ConvertTo-Word {
@@ -114,7 +116,8 @@ function Wait-Reader {
     # Explorer's "Run with PowerShell" closes the window at the end; it is known by the command it writes.
     $line = [System.Environment]::CommandLine
     if ($line -like "*Set-ExecutionPolicy -Scope Process*& '*.ps1'*" -and -not [System.Console]::IsInputRedirected) {
-        $null = Read-Host -Prompt 'Press Enter to close this window'
+        [System.Console]::Write('Press Enter to close this window: ')  # Read-Host refuses to ask after Ctrl-C
+        $null = [System.Console]::ReadLine()
     }
 }
 

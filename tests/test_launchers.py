@@ -190,6 +190,33 @@ def test_the_console_stays_pythons_own_and_explorers_window_stays_open(copy):
         assert window.wait(timeout_s=30) == 0
 
 
+SLEEPER = """import time
+print('sleeping', flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)
+    print('state saved', flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_after_control_c_explorers_window_stays_open_too(copy):
+    from terminal import Terminal
+
+    script = str(copy / "train.ps1").replace("'", "''")
+    (copy / "py" / "train.py").write_text(SLEEPER, encoding="utf-8")
+    right_click = f"if((Get-ExecutionPolicy ) -ne 'AllSigned') {{ Set-ExecutionPolicy -Scope Process Bypass }}; & '{script}'"
+    with Terminal([tools.powershell(), "-NoProfile", "-Command", right_click], cwd=copy) as window:
+        window.expect("sleeping", timeout_s=60)
+        window.type("\x03")
+        window.expect("Press Enter to close this window", timeout_s=30)
+        assert "state saved" in window.text()
+        assert window.read(1), "it did not wait"
+        window.type("\r")
+        window.wait(timeout_s=30)
+
+
 @pytest.mark.parametrize("words", [["profiles/demo.yaml", "-PlanOnly", "-NoPause"]])
 def test_the_real_plan(tmp_path, words):
     """train.ps1 as it is, with the Python that runs the tests."""
