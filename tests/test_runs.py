@@ -1,10 +1,6 @@
-"""Which run is gone on with, what makes a new one, how earlier files make room, and the lock."""
+"""Which run is gone on with, what makes a new one, and how earlier files make room."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -151,45 +147,3 @@ def test_content_is_by_name_not_by_order():
     assert one == runs.content_identity({"b": "2", "a": "1"}, {"b": "y", "a": "x"})
     assert one != runs.content_identity({"a": "2", "b": "1"}, {"a": "x", "b": "y"})
     assert one != runs.content_identity({"a": "1", "b": "2"}, {"a": "y", "b": "x"})
-
-
-# --- the lock
-
-
-def test_the_lock_is_held_and_given_back(tmp_path):
-    folder = tmp_path / "style.runs"
-    with runs.Lock(folder) as lock:
-        assert json.loads(lock.path.read_text(encoding="utf-8"))["pid"] == os.getpid()
-    assert not lock.path.exists()
-
-
-def test_a_number_that_another_process_got_holds_nothing(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        lock = runs.Lock(tmp_path)
-        lock.path.write_text(json.dumps({"pid": child.pid, "since": time.time()}), encoding="utf-8")
-        with pytest.raises(UserError, match=f"process {child.pid}"), lock:
-            pass
-        lock.path.write_text(json.dumps({"pid": child.pid, "since": time.time() - 3600}), encoding="utf-8")
-        with lock:
-            assert json.loads(lock.path.read_text(encoding="utf-8"))["pid"] == os.getpid()
-        child.kill()
-
-
-def test_a_living_holder_keeps_its_lock(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        lock = runs.Lock(tmp_path)
-        lock.path.write_text(json.dumps({"pid": child.pid}), encoding="utf-8")
-        with pytest.raises(UserError, match=f"process {child.pid}"), lock:
-            pass
-        assert lock.path.exists()
-        child.communicate(b"\n")
-    with lock:
-        assert json.loads(lock.path.read_text(encoding="utf-8"))["pid"] == os.getpid(), "a dead holder's lock is taken over"
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"pid": "x"}', '{"pid": null}'])
-def test_a_torn_lock_is_taken_over(tmp_path, text):
-    (tmp_path / "lock.json").write_text(text, encoding="utf-8")
-    with runs.Lock(tmp_path):
-        pass
-    assert not (tmp_path / "lock.json").exists()

@@ -20,6 +20,7 @@ from lorabake.device import open_device
 from lorabake.errors import DiskFull, LorabakeError, Stopped, UserError
 from lorabake.families import FAMILIES
 from lorabake.gallery import Gallery
+from lorabake.locks import Lock
 from lorabake.longer import keep_finished
 from lorabake.networks import NETWORKS
 from lorabake.plan import Plan
@@ -47,7 +48,7 @@ def bake(plan: Plan, *, fresh: bool = False) -> int:
     output = Path(plan.output)
     require_writable(output)
     memory = hashes.HashMemory(output / ".cache" / "hashes.json")
-    with runs.Lock(runs.runs_folder(output, plan.name)):
+    with Lock(runs.runs_folder(output, plan.name), "this LoRA is being baked right now"):
         content_hashes = check_pictures(plan, memory)
         identity = {
             **plan.identity(),

@@ -6,20 +6,16 @@ the training state (states.py) and what happens inside a run (bake.py).
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from lorabake import paths
 from lorabake.errors import UserError
 
 LENGTH_KEYS = ("total_steps", "epochs")  # raising these continues a run instead of starting another
-CLOCK_SLACK_S = 60.0  # a clock may be set while a bake runs
 
 
 @dataclass(frozen=True)
@@ -140,44 +136,3 @@ def make_room(output: Path, name: str, new_folder: Path) -> None:
                 todo="close the web UI or unload the LoRA, then start again",
             ) from error
         moved.append((file, place))
-
-
-class Lock:
-    """One bake per name and output: a file with the holder's process number; a dead holder's lock is taken over."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock.json"
-
-    def __enter__(self) -> "Lock":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"pid": os.getpid(), "since": time.time()})
-        for _ in range(2):
-            try:
-                with self.path.open("x", encoding="utf-8") as file:
-                    file.write(text)
-                return self
-            except FileExistsError:
-                record = read_json(self.path)
-                holder = record.get("pid")
-                if isinstance(holder, int) and holder != os.getpid() and self.held(holder, record.get("since")):
-                    raise UserError(
-                        "this LoRA is being baked right now",
-                        where=f"process {holder}, {self.path}",
-                        todo="wait for it, or stop it with Ctrl-C in its window",
-                    ) from None
-                self.path.unlink(missing_ok=True)
-        raise UserError("the lock of this bake keeps coming back", where=str(self.path), todo="start only one bake of this name at a time")
-
-    @staticmethod
-    def held(pid: int, since: object) -> bool:
-        """Whether the process that wrote the lock still runs, and not another that got its number, as after a power cut."""
-        if not paths.process_alive(pid):
-            return False
-        try:
-            return not isinstance(since, int | float) or psutil.Process(pid).create_time() < since + CLOCK_SLACK_S
-        except psutil.Error:
-            return True
-
-    def __exit__(self, *exc: object) -> None:
-        if read_json(self.path).get("pid") == os.getpid():
-            self.path.unlink(missing_ok=True)
