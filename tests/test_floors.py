@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "families.layouts hashes"),
     ("F1", "families"),
     ("F1", "settings"),
-    ("F2", "locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts"),
+    ("F2", "journal repaint locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts"),
     ("F2", "profile_names scan plan_fit"),
     ("F2", "profile plan_data"),
     ("F2", "plan_types"),
@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F5", "dataset sampler"),
     ("F5", "cache"),
     # the jobs
-    ("F6", "trainer runs states stopper"),
+    ("F6", "trainer runs states stopper flattener"),
     ("F6", "gallery longer"),
     ("F6", "bake"),
     ("F6", "jobs"),

@@ -104,15 +104,40 @@ def composite(path: Path, background: str) -> Image.Image:
 
     `background` is "#rrggbb", "#rgb", a CSS colour's name, `dominant` or `checker`. Raises ImageError; UserError for another background.
     """
+    found = layers(path)
+    with reading(path):
+        rgb = pixels.to_srgb(found.colour, found.info.get("icc_profile"))
+    return found.upright(rgb if found.alpha is None else pixels.flatten(rgb, found.alpha, background))
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A decoded first frame as the file stores it, neither turned nor converted.
+
+    `colour` is 8-bit L, RGB, CMYK or LAB; `alpha` is L, None where everything is opaque; `info` is what else Pillow read (profile, dpi).
+    """
+
+    colour: Image.Image
+    alpha: Image.Image | None
+    orientation: int
+    info: dict[Any, Any]
+    mode: str
+    format: str
+
+    def upright(self, image: Image.Image) -> Image.Image:
+        """`image`, made of these layers, turned as EXIF says."""
+        return image.transpose(TURNS[self.orientation]) if self.orientation in TURNS else image
+
+
+def layers(path: Path) -> Layers:
+    """Decode the file. Raises ImageError."""
     image, orientation = _loaded(path)
     with reading(path):
         colour, alpha = pixels.split(image)
-        if alpha is not None and _kind(image) == "BMP" and alpha.getextrema() == (0, 0):
-            alpha = None  # many programs leave BMP's fourth byte at 0 and mean nothing by it
-        rgb = pixels.to_srgb(colour, image.info.get("icc_profile"))
-    if alpha is not None and alpha.getextrema() != (255, 255):
-        rgb = pixels.flatten(rgb, alpha, background)
-    return rgb.transpose(TURNS[orientation]) if orientation in TURNS else rgb
+    kind = _kind(image)
+    if alpha is not None and (alpha.getextrema() == (255, 255) or (kind == "BMP" and alpha.getextrema() == (0, 0))):
+        alpha = None  # BMP: many programs leave its fourth byte at 0 and mean nothing by it
+    return Layers(colour, alpha, orientation, image.info, image.mode, kind)
 
 
 def decode_all(files: Iterable[Path], progress: Callable[[int], object] | None = None) -> list[ImageError]:

@@ -128,12 +128,13 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 def flatten(rgb: Image.Image, alpha: Image.Image, background: str) -> Image.Image:
     """`rgb` laid on `background`: a colour as CSS writes it, `dominant`, or `checker`. Colours under alpha 0 leave no trace."""
-    under = _checker(rgb.size) if background == "checker" else Image.new("RGB", rgb.size, _colour(background, rgb, alpha))
+    under = checker(rgb.size) if background == "checker" else Image.new("RGB", rgb.size, background_colour(background, rgb, alpha))
     under.paste(rgb, mask=alpha)
     return under
 
 
-def _colour(background: str, rgb: Image.Image, alpha: Image.Image) -> tuple[int, ...]:
+def background_colour(background: str, rgb: Image.Image, alpha: Image.Image) -> tuple[int, ...]:
+    """Red, green and blue of everything but `checker`. Raises UserError for what is no colour."""
     if background == "dominant":
         return dominant(rgb, alpha)
     try:
@@ -162,7 +163,7 @@ def dominant(rgb: Image.Image, alpha: Image.Image) -> tuple[int, ...]:
     return tuple(round(mean) for mean in ImageStat.Stat(rgb, solid).mean)
 
 
-def _checker(size: tuple[int, int]) -> Image.Image:
+def checker(size: tuple[int, int]) -> Image.Image:
     square = max(1, min(size) // SQUARES)
     columns, rows = -(-size[0] // square), -(-size[1] // square)
     board = Image.new("RGB", (columns, rows))

@@ -1,0 +1,262 @@
+"""What was changed in a dataset, so that it can be undone days later: one file a job in `<folder>/_journal/`.
+
+Each line is on the disk before the change that it tells of, so a crash leaves no change without its line. Undoing looks at the files
+and not at what should have happened: what was never done needs no undoing, and what somebody changed since is left alone and told.
+Not here: which changes are made (flattener.py).
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from lorabake import paths
+from lorabake.errors import UserError
+
+FOLDER, ORIGINALS = "_journal", "_originals"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file, all places relative to the folder and with "/".
+
+    `kind` text: `before` and `after` are a caption's bytes (see `packed`), None for no file. picture: `other` is where the original is
+    kept, `after` the SHA-256 of what took its place. move: `other` is where the file went.
+    """
+
+    kind: str
+    path: str
+    other: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One entry. `state`: done, interrupted (it never came to its end) or undone."""
+
+    file: Path
+    name: str
+    title: str
+    time: float
+    changes: tuple[Change, ...]
+    state: str
+
+
+@dataclass(frozen=True)
+class Undone:
+    """`problems` has a line for each file that was left as it is, with the reason."""
+
+    num_files: int
+    problems: tuple[str, ...]
+
+
+class Recorder:
+    """Writes one entry: a context manager, inside which every change is announced by `add` before it is made."""
+
+    def __init__(self, folder: Path, name: str, title: str) -> None:
+        self.folder, self.name, self.title = folder, name, title
+        self.stream: BinaryIO | None = None
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.stream:
+            if kind is None:
+                self._write([{"done": time.time()}])
+            self.stream.close()
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Put the lines on the disk. A job that changes nothing leaves no entry."""
+        rows = [asdict(change) for change in changes]
+        if rows and not self.stream:
+            (self.folder / FOLDER).mkdir(exist_ok=True)
+            number = max((int(job.file.name[:4]) for job in jobs(self.folder)), default=0) + 1
+            self.stream = (self.folder / FOLDER / f"{number:04d}-{self.name}.jsonl").open("xb")
+            rows.insert(0, {"name": self.name, "title": self.title, "time": time.time()})
+        if rows:
+            self._write(rows)
+
+    def _write(self, rows: Sequence[dict[str, Any]]) -> None:
+        assert self.stream
+        self.stream.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+
+    def write_texts(self, texts: dict[Path, bytes | None]) -> None:
+        """Give each file these bytes, or take it away (None); files that have them already are not touched."""
+        found = {path: _bytes(path) for path in texts}
+        new = {path: text for path, text in texts.items() if text != found[path]}
+        self.add(Change("text", self._place(path), before=packed(found[path]), after=packed(text)) for path, text in new.items())
+        for path, text in new.items():
+            _put(path, text)
+
+    def replace_picture(self, path: Path, aside: Path) -> None:
+        """Move the finished file `aside` to `path`; what was there is kept in `_originals` beside it, the same bytes and time stamp."""
+        kept = free_place(path.parent / ORIGINALS / path.name)
+        paths.flush(aside)
+        self.add([Change("picture", self._place(path), self._place(kept), after=sha256(aside))])
+        keep(path, kept)
+        try:
+            paths.rename_over(aside, path)
+        except UserError:
+            kept.unlink()  # nothing was replaced, so nothing has to be kept
+            _remove_empty(kept.parent)
+            raise
+
+    def move(self, path: Path, target: Path) -> None:
+        """Move a file within the folder; there is nothing at `target` yet."""
+        self.add([Change("move", self._place(path), self._place(target))])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+
+    def _place(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+def jobs(folder: Path) -> list[Job]:
+    """All entries, oldest first. A torn last line, as a power cut leaves it, is of a change that was not made yet."""
+    place = folder / FOLDER
+    files = [file for file in place.iterdir() if re.fullmatch(r"\d{4}-.*\.jsonl", file.name)] if place.is_dir() else []
+    return [job for file in sorted(files) if (job := _read(file))]
+
+
+def _read(file: Path) -> Job | None:
+    rows = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    if not rows or "title" not in rows[0]:
+        return None
+    state = "undone" if any("undone" in row for row in rows) else "done" if any("done" in row for row in rows) else "interrupted"
+    changes = tuple(Change(**row) for row in rows if "kind" in row)
+    return Job(file, rows[0]["name"], rows[0]["title"], rows[0]["time"], changes, state)
+
+
+def undo(folder: Path, job: Job) -> Undone:
+    """Take the job's changes back, the last one first. Files that were changed since stay as they are, and the entry stays open."""
+    problems: list[str] = []
+    num_files = 0
+    for change in reversed(job.changes):
+        problem = {"text": _undo_text, "picture": _undo_picture, "move": _undo_move}[change.kind](folder, change)
+        if problem is None:
+            num_files += 1
+        elif problem:
+            problems.append(f"{folder / change.path}: {problem}")
+    if not problems:
+        with job.file.open("ab") as stream:
+            stream.write(f'\n{{"undone": {time.time()}}}\n'.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+    return Undone(num_files, tuple(reversed(problems)))
+
+
+# Each returns None when it took the change back, "" when there was nothing to take back, else why it left the file alone.
+
+
+def _undo_text(folder: Path, change: Change) -> str | None:
+    path, now = folder / change.path, _bytes(folder / change.path)
+    if packed(now) == change.before:
+        return ""
+    if packed(now) != change.after:
+        return "changed since, left as it is"
+    _put(path, unpacked(change.before))
+    return None
+
+
+def _undo_picture(folder: Path, change: Change) -> str | None:
+    path, kept = folder / change.path, folder / change.other
+    if not kept.exists():
+        return "" if path.exists() and sha256(path) != change.after else f"its original is gone from {kept.parent}"
+    if path.exists() and sha256(path) != change.after:
+        if sha256(path) != sha256(kept):
+            return f"changed since, left as it is; its original is {kept}"
+        kept.unlink()  # the same bytes: the change stopped before the last step
+        return ""
+    paths.rename_over(kept, path)
+    _remove_empty(kept.parent)
+    return None
+
+
+def _undo_move(folder: Path, change: Change) -> str | None:
+    path, moved = folder / change.path, folder / change.other
+    if not moved.exists():
+        return "" if path.exists() else f"it is no longer at {moved}"
+    if path.exists():
+        return f"there is another file of this name now; the moved one is {moved}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    moved.rename(path)
+    _remove_empty(moved.parent)
+    return None
+
+
+def packed(data: bytes | None) -> str | None:
+    """Bytes as text for JSON, exactly: UTF-8 as it reads, anything else as base64 behind a NUL."""
+    if data is None:
+        return None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "\0" + base64.b64encode(data).decode("ascii")
+    return text if not text.startswith("\0") else "\0" + base64.b64encode(data).decode("ascii")
+
+
+def unpacked(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    return base64.b64decode(text[1:]) if text.startswith("\0") else text.encode("utf-8")
+
+
+def free_place(path: Path) -> Path:
+    """`path`, or `name.2.png` and so on where there is a file already."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return found
+
+
+def keep(path: Path, kept: Path) -> None:
+    """A second name for the file, or a copy with its time stamps where the disk knows no second names (exFAT)."""
+    kept.parent.mkdir(exist_ok=True)
+    try:
+        kept.hardlink_to(path)
+    except (OSError, NotImplementedError):
+        with paths.replacing(kept) as aside:
+            shutil.copy2(path, aside)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _put(path: Path, data: bytes | None) -> None:
+    if data is None:
+        path.unlink(missing_ok=True)
+        return
+    with paths.replacing(path) as aside:
+        aside.write_bytes(data)
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.name.startswith("_") and not any(folder.iterdir()):
+        folder.rmdir()

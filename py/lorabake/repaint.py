@@ -1,0 +1,208 @@
+"""One picture file made anew in its own format: transparency laid on a colour, cropped, shrunk. ImageMagick (wand) or Pillow.
+
+ImageMagick keeps what Pillow cannot hold, 16 bits a channel above all; where it is not installed Pillow does the same work and the
+caller is told what was lost. Not here: which pictures need it, and keeping the originals (flattener.py).
+"""
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, JpegImagePlugin
+
+from lorabake import images, pixels
+from lorabake.damage import reading
+
+PNG_LEVEL = 3  # of zlib: a third of the time of ImageMagick's own choice at the same size, with a filter chosen per row
+WAND_PNG = PNG_LEVEL * 10 + 5  # ImageMagick's way of writing that: tens are the level, 5 the adaptive filter
+WAND_FORMATS = {"PNG", "WEBP", "GIF", "TIFF", "BMP"}
+BEST_LOSSY = 95
+ORIENTATION = 0x0112
+BITS_PER_SAMPLE = 258  # TIFF's tag
+Box = tuple[int, int, int, int]  # x, y, width, height in px of the upright picture
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be done to one picture. `crop` in px of the upright picture; `max_side_px` shrinks only."""
+
+    background: str = "white"
+    crop: Box | None = None
+    max_side_px: int | None = None
+
+
+@cache
+def imagemagick() -> str | None:
+    """ImageMagick's version line, None where wand does not find it."""
+    try:
+        from wand.resource import limits
+        from wand.version import MAGICK_VERSION
+    except (ImportError, OSError):
+        return None
+    limits["thread"] = 1  # the pictures are shared among threads, not each picture
+    return str(MAGICK_VERSION)
+
+
+def needed(found: images.Layers, wish: Wish) -> list[str]:
+    """Which of "flatten", "crop", "shrink" change this picture; none: the file can stay as it is."""
+    size = found.upright(Image.new("1", found.colour.size)).size
+    if wish.crop:
+        size = wish.crop[2:]
+    steps = ["flatten"] if found.alpha is not None else []
+    steps += ["crop"] if wish.crop else []
+    return steps + (["shrink"] if wish.max_side_px and max(size) > wish.max_side_px else [])
+
+
+def write(path: Path, aside: Path, found: images.Layers, wish: Wish) -> str:
+    """Write the new picture to `aside`. Returns what was lost on the way, "" when nothing was. Raises ImageError, OSError."""
+    only_flat = needed(found, wish) == ["flatten"]
+    with reading(path):
+        data = _with_wand(path, found, wish.background) if only_flat and found.format in WAND_FORMATS and imagemagick() else None
+        lost = "16 bits a channel became 8" if data is None and _has_16_bits(path, found.format) else ""
+        data = data or _encoded(path, _with_pillow(found, wish), found)
+    try:
+        aside.write_bytes(data)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    return lost
+
+
+def _with_wand(path: Path, found: images.Layers, background: str) -> bytes | None:
+    """None for an odd file that Pillow reads and ImageMagick does not."""
+    from wand.exceptions import WandException
+
+    try:
+        return _magick(path, found, background)
+    except WandException:
+        return None
+
+
+def _magick(path: Path, found: images.Layers, background: str) -> bytes:
+    from wand.color import Color
+    from wand.image import Image as Magick
+
+    assert found.alpha is not None
+    with Magick(blob=path.read_bytes()) as whole, Magick(whole.sequence[0]) if len(whole.sequence) > 1 else whole.clone() as image:
+        if background == "checker":
+            under = Magick(blob=_png(pixels.checker(found.colour.size)))
+            under.composite(image, left=0, top=0)
+        else:
+            colour = pixels.background_colour(background, found.colour.convert("RGB"), found.alpha)
+            under = image.clone()
+            under.background_color = Color("#{:02x}{:02x}{:02x}".format(*colour))
+            under.merge_layers("flatten")
+        with under:
+            _turn(under, found)
+            under.format = image.format
+            under.alpha_channel = False
+            if found.format == "PNG":
+                under.compression_quality = WAND_PNG
+            if found.format == "WEBP":
+                under.options["webp:lossless"] = "true"
+            return bytes(under.make_blob())
+
+
+def _turn(image: Any, found: images.Layers) -> None:
+    """Upright, as EXIF says; ImageMagick 6 does not see what a PNG says."""
+    if found.format == "TIFF":
+        image.auto_orient()
+        return
+    turns = {2: "flop", 3: "rotate 180", 4: "flip", 5: "transpose", 6: "rotate 90", 7: "transverse", 8: "rotate 270"}
+    if found.orientation in turns:
+        name, *degrees = turns[found.orientation].split()
+        getattr(image, name)(*map(int, degrees))
+        image.orientation = "top_left"
+        image.profiles["exif"] = _upright_exif(found.info)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
+    image = found.colour
+    if found.alpha is not None:
+        grey = image.mode == "L"
+        image = pixels.flatten(image.convert("RGB"), found.alpha, wish.background)
+        bands = image.split()
+        if grey and bands[0].tobytes() == bands[1].tobytes() == bands[2].tobytes():
+            image = bands[0]
+    image = found.upright(image)
+    if wish.crop:
+        left, top, width, height = wish.crop
+        image = image.crop((left, top, left + width, top + height))
+    if wish.max_side_px and max(image.size) > wish.max_side_px:
+        share = wish.max_side_px / max(image.size)
+        image = image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))), Image.Resampling.LANCZOS)
+    return image
+
+
+def _encoded(path: Path, image: Image.Image, found: images.Layers) -> bytes:
+    """The picture in the file's format, without loss where the format can; profile, resolution and EXIF go with it."""
+    options: dict[str, Any] = {key: found.info[key] for key in ("icc_profile", "dpi") if found.info.get(key)}
+    if exif := _upright_exif(found.info):
+        options["exif"] = exif
+    if found.format == "PNG":
+        options["compress_level"] = PNG_LEVEL
+    elif found.format == "JPEG":
+        options |= _jpeg_as_before(path)
+    elif found.format == "WEBP":
+        options |= {"lossless": True, "exact": True}
+    elif found.format == "AVIF":
+        options |= {"quality": BEST_LOSSY, "subsampling": "4:4:4"}
+    elif found.format == "TIFF":
+        options["compression"] = found.info.get("compression", "raw")
+        options.pop("exif", None)  # TIFF's EXIF is its own tags
+    elif found.format == "GIF":
+        image = _palette(image)
+    buffer = io.BytesIO()
+    image.save(buffer, found.format, **options)
+    return buffer.getvalue()
+
+
+def _jpeg_as_before(path: Path) -> dict[str, Any]:
+    """The same tables and sampling, so that writing it again loses as little as it can."""
+    with Image.open(path, formats=("JPEG", "MPO")) as before:
+        sampling = JpegImagePlugin.get_sampling(before)
+        tables = getattr(before, "quantization", None)
+    if not tables:
+        return {"quality": BEST_LOSSY}
+    return {"qtables": list(tables.values()), "subsampling": sampling} if sampling >= 0 else {"qtables": list(tables.values())}
+
+
+def _palette(image: Image.Image) -> Image.Image:
+    """GIF's 256 colours: exactly those of the picture where it has no more."""
+    import numpy as np
+
+    rgb = image.convert("RGB")
+    colours, index = np.unique(np.asarray(rgb).reshape(-1, 3), axis=0, return_inverse=True)
+    if len(colours) > 256:
+        return rgb.quantize(256)
+    exact = Image.fromarray(index.reshape(rgb.height, rgb.width).astype(np.uint8), "P")
+    exact.putpalette(colours.tobytes())
+    return exact
+
+
+def _upright_exif(info: dict[Any, Any]) -> bytes:
+    """The file's EXIF without its orientation, which is now in the pixels."""
+    stub = Image.Image()
+    stub.info = info
+    exif = stub.getexif()
+    if ORIENTATION in exif:
+        exif[ORIENTATION] = 1
+    return exif.tobytes() if len(exif) else b""
+
+
+def _has_16_bits(path: Path, kind: str) -> bool:
+    with path.open("rb") as file:
+        if kind == "PNG":
+            return file.read(25)[24:] == b"\x10"
+        if kind != "TIFF":
+            return False
+        with Image.open(file, formats=("TIFF",)) as image:
+            return max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))) > 8

@@ -1,0 +1,223 @@
+"""py/flatten.py as people use it: what is touched and what is not, broken files, other jobs, changes meanwhile, and the way back."""
+
+import os
+import random
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import picture_files
+from lorabake import flattener, journal
+from lorabake.errors import UsageError, UserError
+from lorabake.repaint import Wish
+
+SCRIPT = Path(__file__).parents[1] / "py" / "flatten.py"
+CLEAR = {"clear.png", "clear.webp", "clear.gif", "clear.tif", "\u732b \u043a\u043e\u0442 \U0001f408.png"}
+SOLID = {"solid.png", "plain.jpg", "plain.png"}
+
+
+def run(*folders, **options):
+    given = {"background": "white", "recursive": False, "dry_run": False, "undo": False, "crop": [], "max_side": None, **options}
+    return flattener.main(Namespace(folder=[str(folder) for folder in folders], **given))
+
+
+def bytes_and_times(folder):
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and journal.FOLDER not in path.parts
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "5_sets of \u732b"
+    place.mkdir()
+    clear = Image.new("RGBA", (32, 24), (10, 200, 30, 255))
+    clear.paste((255, 0, 0, 0), (0, 0, 8, 8))
+    for name in CLEAR:
+        clear.save(place / name)
+    clear.convert("RGB").convert("RGBA").save(place / "solid.png")
+    clear.convert("RGB").save(place / "plain.jpg")
+    clear.convert("RGB").save(place / "plain.png")
+    (place / "clear.txt").write_text("a caption", encoding="utf-8")
+    (place / "_aside").mkdir()
+    clear.save(place / "_aside" / "not looked at.png")
+    for path in place.iterdir():
+        os.utime(path, ns=(1_000_000_000, 2_000_000_000))
+    return place
+
+
+def test_only_real_transparency_is_touched_and_undo_is_exact(folder, capsys):
+    before = bytes_and_times(folder)
+    assert run(folder) == 0
+    after = bytes_and_times(folder)
+    assert {name for name in before if after[name] != before[name]} == CLEAR
+    for name in CLEAR:
+        with Image.open(folder / name) as image:
+            assert image.convert("RGB").getpixel((3, 3)) == (255, 255, 255) and not image.has_transparency_data
+        assert after[f"_originals/{name}"] == before[name], "the untouched original, with its time"
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["folder", "pictures", "flattened", "untouched", "failed"]
+    assert table[1].split()[-4:] == ["8", "5", "3", "0"]
+    assert run(folder) == 0 and bytes_and_times(folder) == after, "a second time there is nothing to do"
+    assert run(folder, undo=True) == 0 and bytes_and_times(folder) == before
+    assert "5 pictures as before" in capsys.readouterr().out
+
+
+def test_a_dry_run_changes_nothing(folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert run(folder, dry_run=True) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert "to flatten" in capsys.readouterr().out
+
+
+def test_folders_inside_need_recursive(folder, capsys):
+    with pytest.raises(UserError, match="--recursive"):
+        run(folder.parent)
+    assert run(folder.parent, recursive=True) == 0
+    assert (folder / "_originals").is_dir() and not (folder / "_aside" / "_originals").exists()
+    assert run(folder.parent, recursive=True, undo=True) == 0
+    assert "5 pictures" in capsys.readouterr().out
+
+
+def test_broken_files_are_told_and_the_rest_is_done(folder, capsys):
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "cut.png").write_bytes((folder / "clear.png").read_bytes()[:60])
+    assert run(folder) == 1
+    told = capsys.readouterr().err
+    assert "empty.png: the file is empty" in told and "cut.png" in told
+    assert (folder / "cut.png").stat().st_size == 60 and (folder / "_originals" / "clear.png").exists()
+
+
+def test_damaged_files_of_every_format_never_crash_or_get_lost(tmp_path):
+    """Bytes flipped, cut and doubled at random in every format that is read."""
+    chance = random.Random(7)
+    picture = Image.new("RGBA", (24, 16), (1, 2, 3, 255))
+    picture.putpixel((2, 2), (0, 0, 0, 0))
+    wholes = {}
+    for name, options in picture_files.FORMATS:
+        suits = name.rpartition(".")[2] in ("png", "webp", "tif", "avif")
+        wholes[name] = picture_files.encoded(name, picture if suits else None, **options)
+    for number in range(120):
+        name, data = chance.choice(list(wholes.items()))
+        broken = bytearray(data)
+        for _ in range(chance.randint(1, 6)):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        if chance.random() < 0.4:
+            broken = broken[: chance.randrange(len(broken))]
+        (tmp_path / f"{number:03}-{name}").write_bytes(bytes(broken))
+    before = bytes_and_times(tmp_path)
+    assert run(tmp_path) in (0, 1)
+    after = bytes_and_times(tmp_path)
+    kept = {name.removeprefix("_originals/"): value for name, value in after.items() if name.startswith("_originals/")}
+    assert {name: kept.get(name, after.get(name)) for name in before} == before
+    assert not [name for name in after if "_tmp-" in name]
+    run(tmp_path, undo=True)
+    assert bytes_and_times(tmp_path) == before
+
+
+def test_a_picture_changed_or_gone_meanwhile_is_left_alone(folder, monkeypatch):
+    real = flattener.make
+
+    def meddled(path, wish, *, dry_run):
+        made = real(path, wish, dry_run=dry_run)
+        if path.name == "clear.png":
+            path.write_bytes(b"painted over")
+        if path.name == "clear.webp":
+            path.unlink()
+        return made
+
+    monkeypatch.setattr(flattener, "make", meddled)
+    tally = flattener.flatten(folder, Wish(), {})
+    assert len(tally.problems) == 2 and all("while the job ran" in problem for problem in tally.problems)
+    assert (folder / "clear.png").read_bytes() == b"painted over" and not (folder / "clear.webp").exists()
+    assert not list(folder.glob("_tmp-*"))
+
+
+def test_a_second_job_in_the_folder_refuses(folder):
+    code = (
+        "import sys, json, os, time; open(sys.argv[1], 'w').write(json.dumps({'pid': os.getpid(), 'since': time.time()})); print(); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(folder / "_lock.json")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(UserError, match="another job is at work"):
+            run(folder)
+        other.communicate(b"\n")
+    assert run(folder) == 0
+
+
+def test_what_a_killed_job_left_is_swept_and_a_living_one_s_is_not(folder):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (folder / f"_tmp-{dead.pid}-clear.png").write_bytes(b"half")
+    (folder / f"_tmp-{os.getppid()}-clear.png").write_bytes(b"somebody's")
+    assert run(folder) == 0
+    assert [path.name for path in folder.glob("_tmp-*")] == [f"_tmp-{os.getppid()}-clear.png"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="this user may write everywhere")
+def test_a_folder_that_can_only_be_read(folder):
+    folder.chmod(0o555)
+    try:
+        done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, check=False)
+    finally:
+        folder.chmod(0o755)
+    assert done.returncode == 1 and "no permission" in done.stderr
+
+
+def test_cropping_one_picture(folder):
+    assert run(folder, crop=["plain.jpg=8,8,16,8", "clear.png=0,0,16,16"]) == 0
+    with Image.open(folder / "plain.jpg") as one, Image.open(folder / "clear.png") as two:
+        assert one.size == (16, 8) and two.size == (16, 16)
+        assert np.asarray(two.convert("RGB"))[0, 0].tolist() == [255, 255, 255]
+    assert run(folder, undo=True) == 0
+    with Image.open(folder / "plain.jpg") as one:
+        assert one.size == (32, 24)
+
+
+@pytest.mark.parametrize("words", ["plain.jpg", "plain.jpg=1,2,3", "plain.jpg=a,b,c,d", "=1,2,3,4"])
+def test_a_crop_that_cannot_be_read(folder, words):
+    with pytest.raises(UsageError, match="FILE=x,y,width,height"):
+        run(folder, crop=[words])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [("none.png=0,0,8,8", "no picture"), ("plain.jpg=30,0,8,8", "32x24 px"), ("plain.jpg=0,0,0,8", "32x24")]
+)
+def test_a_crop_of_what_is_not_there(folder, words, says):
+    with pytest.raises(UserError, match=says):
+        run(folder, crop=[words])
+
+
+def test_shrinking_what_is_too_large(folder):
+    assert run(folder, max_side=16) == 0
+    sizes = set()
+    for path in folder.glob("*.*"):
+        if path.suffix in (".png", ".jpg", ".webp", ".tif", ".gif"):
+            with Image.open(path) as image:
+                sizes.add(image.size)
+    assert sizes == {(16, 12)}
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "says"), [(["none"], {}, "no such folder"), (["."], {"background": "wite"}, "not a colour")]
+)
+def test_bad_words(folder, folders, options, says):
+    with pytest.raises(UserError, match=says):
+        run(*(folder / name for name in folders), **options)
+
+
+def test_the_script_itself(folder):
+    def start(*words):
+        command = [sys.executable, str(SCRIPT), str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+
+    done = start("--dry-run")
+    assert done.returncode == 0 and "to flatten" in done.stdout, done.stderr
+    assert start("--max-side", "0").returncode == 2
