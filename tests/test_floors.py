@@ -27,7 +27,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F0", "doctor"),
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
-    ("F1", "modelfile images"),
+    ("F1", "modelfile images tag_query"),
+    ("F1", "tag_edits"),
     ("F1", "families.layouts hashes"),
     ("F1", "families"),
     ("F1", "settings"),
@@ -49,7 +50,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F5", "dataset sampler"),
     ("F5", "cache"),
     # the jobs
-    ("F6", "trainer runs states stopper flattener"),
+    ("F6", "trainer runs states stopper flattener tag_job"),
     ("F6", "gallery longer"),
     ("F6", "bake"),
     ("F6", "jobs"),

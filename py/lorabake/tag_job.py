@@ -1,0 +1,195 @@
+"""What py/tag.py does with captions that are there: show, find, edit many at once, undo. Every edit is one entry of the journal.
+
+Not here: what an edit or an expression means (tag_edits.py, tag_query.py), how changes are kept and undone (journal.py).
+"""
+
+import re
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorabake import captions, console, images, journal, paths, profile, tag_edits, tag_query
+from lorabake.errors import UsageError, UserError
+from lorabake.locks import Lock
+from lorabake.tag_edits import Edits
+from lorabake.wording import counted
+
+NAME = "tags"  # of the entries in the journal
+BUSY = "another job is at work in this folder"
+LOCK = "_lock.json"
+SHOWN_CHANGES = 5
+EXTENSION = ".txt"
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """One caption and the pictures that share it. `file` is where it is, or would be; `text` is None without one."""
+
+    file: Path
+    pictures: tuple[Path, ...]
+    text: str | None
+    problem: str
+
+    @property
+    def tags(self) -> list[str]:
+        return captions.split_tags(self.text or "")
+
+
+def main(options: Namespace) -> int:
+    """Exit code of py/tag.py."""
+    folder = dataset_of(Path(options.dataset))
+    if options.undo is not None:
+        return undo(folder, options.undo)
+    if options.history:
+        return show_history(folder)
+    wish = tag_edits.edits(
+        add=options.add,
+        add_first=options.add_first,
+        remove=options.remove,
+        replace=options.replace,
+        others={"dedupe": options.dedupe, "sort": options.sort},
+    )
+    query = tag_query.parse(options.find) if options.find is not None else None
+    found = read_all(folder)
+    chosen = [one for one in found if query is None or query(tag_query.plain_tags(one.text or ""))]
+    for one in found:
+        if one.problem:
+            console.say(f"{one.file}: {one.problem}")
+    if wish:
+        return edit(folder, chosen, wish, dry_run=options.dry_run, counts=tag_counts(found))
+    if options.stats:
+        return show_stats(chosen)
+    if query:
+        for one in chosen:
+            for picture in one.pictures:
+                console.result(f"{picture.relative_to(folder)}  {one.text or ''}")
+        console.say(f"{counted(sum(len(one.pictures) for one in chosen), 'picture')} of {sum(len(one.pictures) for one in found)}")
+        return 0
+    raise UsageError(
+        "nothing to do was named",
+        allowed="--stats, --find, --add, --remove, --replace and others: see --help",
+        todo="python py/tag.py FOLDER --stats",
+    )
+
+
+def dataset_of(given: Path) -> Path:
+    """The folder of pictures that a folder or a profile names."""
+    if given.is_file():
+        return Path(profile.load(given, ()).profile.images)
+    if not given.is_dir():
+        raise UserError("there is no such folder or profile", where=str(given), todo='write it in "quotes" where it has spaces')
+    return given
+
+
+def read_all(folder: Path) -> list[Captioned]:
+    """Every caption below the folder, names with _ or . left out. Raises UserError when there are no pictures."""
+    found: dict[Path, Captioned] = {}
+    for picture in pictures_below(folder):
+        read = captions.read(picture, EXTENSION)
+        file = read.path or picture.with_suffix(EXTENSION)
+        before = found.get(file)
+        pictures = (*(before.pictures if before else ()), picture)
+        found[file] = Captioned(file, pictures, read.text, read.problem)
+    if not found:
+        raise UserError("no pictures here", where=str(folder), allowed=", ".join(sorted(images.EXTENSIONS)))
+    return list(found.values())
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    found = []
+    for path in paths.visible(folder):
+        if path.is_dir():
+            found += pictures_below(path)
+        elif path.suffix.lower() in images.EXTENSIONS:
+            found.append(path)
+    return found
+
+
+def tag_counts(found: Sequence[Captioned]) -> Counter[str]:
+    """How many pictures carry each tag, by its plain spelling."""
+    counts: Counter[str] = Counter()
+    for one in found:
+        for tag in tag_query.plain_tags(one.text or ""):
+            counts[tag] += len(one.pictures)
+    return counts
+
+
+def edit(folder: Path, chosen: Sequence[Captioned], wish: Edits, *, dry_run: bool, counts: Mapping[str, int]) -> int:
+    """Apply the edits to every chosen caption; those that stay the same are not written."""
+    changes: list[tuple[Captioned, str]] = []
+    unread = [one for one in chosen if one.text is None and one.file.exists()]
+    for one in chosen:
+        after = captions.join_tags(tag_edits.apply(one.tags, wish, counts))
+        if one not in unread and after != captions.join_tags(one.tags):
+            changes.append((one, after))
+    for one, after in changes[:SHOWN_CHANGES]:
+        console.say(f"{one.file.relative_to(folder)}\n  - {one.text or ''}\n  + {after}")
+    if len(changes) > SHOWN_CHANGES:
+        console.say(f"... and {len(changes) - SHOWN_CHANGES} more")
+    if not dry_run and changes:
+        with Lock(folder, BUSY, name=LOCK), journal.Recorder(folder, NAME, wish.title()) as recorder:
+            recorder.write_texts({one.file: whole(one.file, one.text, after) for one, after in changes})
+    verb = "would be changed" if dry_run else "changed"
+    console.result(f"{counted(len(changes), 'caption')} of {len(chosen)} {verb}")
+    if changes and not dry_run:
+        console.say("--undo takes it back")
+    return 1 if unread else 0
+
+
+def whole(file: Path, before: str | None, after: str) -> bytes:
+    """The file with its new caption, in UTF-8; lines that hold no caption (only the first with text is one) stay."""
+    text, _ = captions.decode(file.read_bytes()) if file.exists() else ("", "")
+    lines = re.split(r"(\r\n|\r|\n)", (text or "").removeprefix("\ufeff"))
+    for index, line in enumerate(lines):
+        if before and line.strip().strip("\ufeff").strip() == before:
+            lines[index] = after
+            return "".join(lines).encode()
+    return f"{after}\n".encode()
+
+
+def show_stats(chosen: Sequence[Captioned]) -> int:
+    """All tags with their counts, most frequent first, in the spelling that is most common."""
+    spellings: dict[str, Counter[str]] = {}
+    for one in chosen:
+        for tag in one.tags:
+            spellings.setdefault(tag_query.plain(tag), Counter())[tag] += 1
+    counts = tag_counts(chosen)
+    for tag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        console.result(f"{count:>6}  {spellings[tag].most_common(1)[0][0]}")
+    without = sum(len(one.pictures) for one in chosen if not one.text)
+    total = sum(len(one.pictures) for one in chosen)
+    console.say(f"{counted(len(counts), 'tag')} on {counted(total, 'picture')}; {without} without a caption")
+    return 0
+
+
+def show_history(folder: Path) -> int:
+    """The journal's entries, newest first, with the numbers that --undo takes."""
+    jobs = journal.jobs(folder)
+    for job in reversed(jobs):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.time))
+        console.result(f"{number_of(job):>4}  {when}  {job.state:<11}  {counted(len(job.changes), 'file'):<10}  {job.name}: {job.title}")
+    if not jobs:
+        console.say("nothing was changed here yet")
+    return 0
+
+
+def number_of(job: journal.Job) -> int:
+    return int(job.file.name[:4])
+
+
+def undo(folder: Path, number: int) -> int:
+    """Take back entry `number`, or with 0 the newest that still stands."""
+    standing = [job for job in journal.jobs(folder) if job.state != "undone" and number in (0, number_of(job))]
+    if not standing:
+        what = f"there is no entry {number} that still stands" if number else "there is nothing to undo"
+        raise UserError(what, where=str(folder), todo="--history lists what was done")
+    job = standing[-1]
+    with Lock(folder, BUSY, name=LOCK):
+        undone = journal.undo(folder, job)
+    for problem in undone.problems:
+        console.say(problem)
+    console.result(f"undone: {job.title} ({counted(undone.num_files, 'file')} as before)")
+    return 1 if undone.problems else 0
