@@ -9,14 +9,13 @@ import json
 import platform
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lorabake import __version__
+from lorabake import __version__, captions
 from lorabake.families import FAMILIES
 from lorabake.hashes import Hashes
 from lorabake.networks import NETWORKS
@@ -180,12 +179,11 @@ def _bucket_info(plan: Plan, trained: list[Picture]) -> dict[str, Any] | None:
 
 
 def tag_frequency(pictures: Iterable[Picture], names: list[str]) -> dict[str, dict[str, int]]:
-    """Tags per folder: split at commas, trimmed, lower-cased, counted once per picture however often it is repeated."""
-    found: dict[str, Counter[str]] = {}
+    """Tags per folder, as captions.tag_frequency counts them, once per picture however often it is repeated."""
+    found: dict[str, list[str]] = {}
     for picture in pictures:
-        tags = (tag.strip().lower() for tag in picture.caption.split(","))
-        found.setdefault(names[picture.folder], Counter()).update(tag for tag in tags if tag)
-    return {name: dict(counts) for name, counts in found.items()}
+        found.setdefault(names[picture.folder], []).append(picture.caption)
+    return {name: captions.tag_frequency(texts) for name, texts in found.items()}
 
 
 def _base(plan: Plan, base_hashes: Hashes) -> dict[str, Any]:
