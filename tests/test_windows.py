@@ -152,6 +152,27 @@ def test_what_is_baked_is_not_baked_again(house):
     assert "already baked" in done.stderr
 
 
+def test_pictures_are_flattened_and_captions_edited_and_all_of_it_undone(house):
+    """Without ImageMagick, as most Windows PCs are; names that cp1252 cannot write."""
+    folder = house / "set \u732b" / "5_open moji"
+    shutil.copytree(house / "examples" / "openmoji" / "10_openmoji", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    python = of_windows(house / "venv" / "001" / "Scripts" / "python.exe")
+
+    def script(name, *words):
+        done = start(house, python, f"py\\{name}", of_windows(folder), *words, python=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    numbers = script("flatten.py").splitlines()[-1].split()
+    assert int(numbers[-3]) == len(list((folder / "_originals").iterdir())) > 0 and numbers[-1] == "0"
+    script("tag.py", "--add-first", "emoji \u732b")
+    assert all(path.read_bytes().startswith("emoji \u732b, ".encode()) for path in folder.glob("*.txt"))
+    script("tag.py", "--undo")
+    script("flatten.py", "--undo")
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
 HOLD = "import sys; file = open(sys.argv[1], 'rb'); print('held', flush=True); sys.stdin.read()"
 
 
