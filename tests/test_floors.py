@@ -52,6 +52,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # the jobs
     ("F6", "trainer runs states stopper flattener tag_job"),
     ("F6", "gallery longer"),
+    ("F6", "redrawing"),
     ("F6", "bake"),
     ("F6", "jobs"),
 )

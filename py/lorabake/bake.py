@@ -8,13 +8,29 @@ import platform
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lorabake import cache, console, hashes, images, metadata, optimizers, paths, report, runlog, runs, states, suggest, trainer, weights
+from lorabake import (
+    cache,
+    console,
+    hashes,
+    images,
+    metadata,
+    optimizers,
+    paths,
+    redrawing,
+    report,
+    runlog,
+    runs,
+    states,
+    suggest,
+    trainer,
+    weights,
+)
 from lorabake.attach import attach
 from lorabake.device import open_device
 from lorabake.errors import DiskFull, LorabakeError, Stopped, UserError
@@ -56,6 +72,8 @@ def bake(plan: Plan, *, fresh: bool = False) -> int:
             "base_fingerprint": hashes.fingerprint(Path(plan.base.path)),
         }
         decision = runs.decide(plan.output, plan.name, identity, fresh=fresh)
+        if decision.kind == "done" and redrawing.wanted(plan, decision.folder):
+            decision = replace(decision, kind="continue")
         if decision.kind == "done":
             console.say(f"already baked: {output / plan.lora_files[-1]} is finished and nothing has changed; --fresh bakes it again")
             return 0
@@ -103,10 +121,12 @@ def cook(job: Job, state: states.State | None, content_hashes: list[str]) -> Non
             saved = [path for path in map(Path, state.progress["saved"]) if path.exists()]
             job.saved = keep_finished(plan, saved, job.log, step=start)
             console.say(f"going on from step {start} of {plan.total_steps}")
+            redrawing.epochs(plan, gallery, job.log)
         elif plan.samples.at_start:
             gallery.epoch(None, job.log, step=0, epoch=0)
         train(job, stopper, gallery, start)
         gallery.finish(job.saved, job.log, chosen(job))
+        redrawing.over(folder)
 
 
 def lay_out(plan: Plan, content_hashes: list[str]) -> trainer.Kit:
