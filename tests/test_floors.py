@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
     ("F1", "modelfile images tag_query"),
-    ("F1", "tag_edits"),
+    ("F1", "tag_edits caption_checks"),
     ("F1", "families.layouts hashes"),
     ("F1", "families"),
     ("F1", "settings"),

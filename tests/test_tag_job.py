@@ -24,8 +24,10 @@ CAPTIONS = {
 
 
 def run(folder, **options):
-    given = {"stats": False, "find": None, "add": [], "add_first": [], "remove": [], "replace": [], "dedupe": False, "sort": None}
-    return tag_job.main(Namespace(dataset=str(folder), **{**given, "dry_run": False, "undo": None, "history": False, **options}))
+    lists = {name: [] for name in ("add", "add_first", "remove", "replace")}
+    flags = dict.fromkeys(("stats", "check", "dedupe", "dry_run", "history"), False)
+    nothing = dict.fromkeys(("find", "sort", "trigger", "undo"))
+    return tag_job.main(Namespace(dataset=str(folder), **{"tokens": 75, **lists, **flags, **nothing, **options}))
 
 
 def texts(folder):
@@ -48,6 +50,16 @@ def test_counts(folder, capsys):
     seen = capsys.readouterr()
     assert [line.split(maxsplit=1) for line in seen.out.splitlines()][:3] == [["2", "1girl"], ["2", "red eyes"], ["2", "solo"]]
     assert "5 tags on 4 pictures; 1 without a caption" in seen.err
+
+
+def test_what_is_odd(folder, capsys):
+    (folder / "2_boy/d.txt").write_text("1boy, 2boys, " + ", ".join(f"tag{number}" for number in range(40)), encoding="utf-8")
+    assert run(folder, check=True, trigger="junwool") == 0
+    lines = {line.partition(": ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == {"empty", "cut off", "trigger", "contradiction", "spelling"}
+    assert "tag39" in lines["cut off"] or "more" in lines["cut off"]
+    assert str(Path("2_boy/d.png")) in lines["contradiction"] and "red eyes" in lines["spelling"]
+    assert '4 pictures without the trigger word "junwool"' in lines["trigger"]
 
 
 def test_finding(folder, capsys):

@@ -9,13 +9,14 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from lorabake import captions, console, images, journal, paths, profile, tag_edits, tag_query
+from lorabake import caption_checks, captions, console, images, journal, paths, profile, tag_edits, tag_query
 from lorabake.errors import UsageError, UserError
 from lorabake.locks import Lock
 from lorabake.tag_edits import Edits
-from lorabake.wording import counted
+from lorabake.wording import counted, listed
 
 NAME = "tags"  # of the entries in the journal
 BUSY = "another job is at work in this folder"
@@ -62,6 +63,8 @@ def main(options: Namespace) -> int:
         return edit(folder, chosen, wish, dry_run=options.dry_run, counts=tag_counts(found))
     if options.stats:
         return show_stats(chosen)
+    if options.check:
+        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens)
     if query:
         for one in chosen:
             for picture in one.pictures:
@@ -70,7 +73,7 @@ def main(options: Namespace) -> int:
         return 0
     raise UsageError(
         "nothing to do was named",
-        allowed="--stats, --find, --add, --remove, --replace and others: see --help",
+        allowed="--stats, --check, --find, --add, --remove, --replace and others: see --help",
         todo="python py/tag.py FOLDER --stats",
     )
 
@@ -162,6 +165,24 @@ def show_stats(chosen: Sequence[Captioned]) -> int:
     without = sum(len(one.pictures) for one in chosen if not one.text)
     total = sum(len(one.pictures) for one in chosen)
     console.say(f"{counted(len(counts), 'tag')} on {counted(total, 'picture')}; {without} without a caption")
+    return 0
+
+
+def show_check(folder: Path, chosen: Sequence[Captioned], *, trigger: str | None, most_tokens: int) -> int:
+    """What is odd in the captions: a line per finding, with the pictures that it is about."""
+    from lorabake.families.tokenizer import clip_tokenizer  # only now: it takes seconds to import
+
+    tokenizer = clip_tokenizer()
+    texts = {str(picture.relative_to(folder)): one.text or "" for one in chosen for picture in one.pictures}
+
+    def count_tokens(tag: str) -> int:
+        return len(tokenizer(tag, add_special_tokens=False)["input_ids"])
+
+    remarks = caption_checks.check(texts, trigger=trigger, count_tokens=cache(count_tokens), most_tokens=most_tokens)
+    for remark in remarks:
+        about = f"  ({listed(remark.names)})" if remark.names else ""
+        console.result(f"{remark.kind}: {remark.text}{about}")
+    console.say(f"{counted(len(remarks), 'remark')} about the captions of {counted(len(texts), 'picture')}")
     return 0
 
 
