@@ -14,7 +14,8 @@ import pytest
 import tools
 
 ROOT = tools.ROOT
-LAUNCHERS = {"train.ps1": "py/train.py"}
+LAUNCHERS = {"train.ps1": "py/train.py", "tag.ps1": "py/tag.py"}
+WITHOUT_A_NAME = {"train.ps1": "profile-path", "tag.ps1": "dataset"}  # what Python takes as it is
 SCRIPTS = [*LAUNCHERS, "ps/launch.psm1"]
 ONLY_OF_THE_LAUNCHER = {"no-pause"}
 MOST_LINES_OF_CODE = 40
@@ -63,14 +64,14 @@ def test_stderr_of_programs_is_never_redirected(name):
 def test_the_words_are_the_options(name):
     """Each parameter is an option of the Python script, each option a parameter."""
     text = (ROOT / name).read_text(encoding="ascii")
-    parameters = re.findall(r"^\s+(?:\[Parameter.*?\] )?\[(?:switch|string\[\])\] \$(\w+)", text, flags=re.M)
+    parameters = re.findall(r"^\s+(?:\[Parameter.*?\] )?\[(?:switch|string(?:\[\])?)\] \$(\w+)", text, flags=re.M)
     words = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", parameter).lower() for parameter in parameters} - ONLY_OF_THE_LAUNCHER
     shown = subprocess.run(
         [sys.executable, str(ROOT / LAUNCHERS[name]), "--help"], capture_output=True, text=True, encoding="utf-8", check=True
     ).stdout
     options = set(re.findall(r"^  --([a-z-]+)", shown, flags=re.M)) - {"help"}
-    assert words - {"profile-path"} == options
-    assert "PROFILE" in shown and "profile-path" in words
+    assert words - {WITHOUT_A_NAME[name]} == options
+    assert "PROFILE" in shown and WITHOUT_A_NAME[name] in words
 
 
 @pytest.fixture
