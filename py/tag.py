@@ -21,7 +21,7 @@ from lorabake import environment, errors
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", metavar="FOLDER|PROFILE", help="a folder of pictures with their captions, or a profile")
+    parser.add_argument("dataset", nargs="?", metavar="FOLDER|PROFILE", help="a folder of pictures with their captions, or a profile")
     parser.add_argument("--stats", action="store_true", help="all tags with their counts")
     parser.add_argument("--check", action="store_true", help="what is odd: tags that are never read, contradictions ...")
     parser.add_argument("--trigger", metavar="WORD", help="with --check: the word that every caption should have")

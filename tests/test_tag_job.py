@@ -1,6 +1,7 @@
 """py/tag.py as people use it: counting, finding, editing many captions, and taking it back."""
 
 import json
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -150,6 +151,19 @@ def test_bad_words(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures"):
         run(tmp_path / "empty", stats=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_a_right_click_asks_for_the_folder_and_checks_it(folder):
+    from terminal import Terminal
+
+    with Terminal([sys.executable, str(SCRIPT)], cwd=folder) as window:
+        window.expect(">", timeout_s=60)
+        window.type(f'"{folder}"\r')
+        window.expect("about the captions of 4 pictures", timeout_s=60)
+        assert window.wait(timeout_s=30) == 0
+    done = subprocess.run([sys.executable, str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no dataset was named" in done.stderr
 
 
 def test_the_script_itself(folder):

@@ -50,6 +50,10 @@ class Job:
     changes: tuple[Change, ...]
     state: str
 
+    @property
+    def number(self) -> int:
+        return int(self.file.name.partition("-")[0])
+
 
 @dataclass(frozen=True)
 class Undone:
@@ -80,7 +84,7 @@ class Recorder:
         rows = [asdict(change) for change in changes]
         if rows and not self.stream:
             (self.folder / FOLDER).mkdir(exist_ok=True)
-            number = max((int(job.file.name[:4]) for job in jobs(self.folder)), default=0) + 1
+            number = max((job.number for job in jobs(self.folder)), default=0) + 1
             self.stream = (self.folder / FOLDER / f"{number:04d}-{self.name}.jsonl").open("xb")
             rows.insert(0, {"name": self.name, "title": self.title, "time": time.time()})
         if rows:
@@ -126,8 +130,8 @@ class Recorder:
 def jobs(folder: Path) -> list[Job]:
     """All entries, oldest first. A torn last line, as a power cut leaves it, is of a change that was not made yet."""
     place = folder / FOLDER
-    files = [file for file in place.iterdir() if re.fullmatch(r"\d{4}-.*\.jsonl", file.name)] if place.is_dir() else []
-    return [job for file in sorted(files) if (job := _read(file))]
+    files = [file for file in place.iterdir() if re.fullmatch(r"\d{4,}-.*\.jsonl", file.name)] if place.is_dir() else []
+    return sorted((job for file in files if (job := _read(file))), key=lambda job: job.number)
 
 
 def _read(file: Path) -> Job | None:

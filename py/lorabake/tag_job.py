@@ -4,6 +4,7 @@ Not here: what an edit or an expression means (tag_edits.py, tag_query.py), how 
 """
 
 import re
+import sys
 import time
 from argparse import Namespace
 from collections import Counter
@@ -41,7 +42,7 @@ class Captioned:
 
 def main(options: Namespace) -> int:
     """Exit code of py/tag.py."""
-    folder = dataset_of(Path(options.dataset))
+    folder = dataset_of(Path(options.dataset or asked()))
     if options.undo is not None:
         return undo(folder, options.undo)
     if options.history:
@@ -71,11 +72,27 @@ def main(options: Namespace) -> int:
                 console.result(f"{picture.relative_to(folder)}  {one.text or ''}")
         console.say(f"{counted(sum(len(one.pictures) for one in chosen), 'picture')} of {sum(len(one.pictures) for one in found)}")
         return 0
+    if sys.stdin and sys.stdin.isatty() and not options.dataset:  # a right-click names nothing: the look that changes nothing
+        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens)
     raise UsageError(
         "nothing to do was named",
         allowed="--stats, --check, --find, --add, --remove, --replace and others: see --help",
         todo="python py/tag.py FOLDER --stats",
     )
+
+
+def asked() -> str:
+    """The folder that a person at a console names or drags into the window, as after a right-click. Raises UsageError without one."""
+    answer = ""
+    if sys.stdin and sys.stdin.isatty():
+        console.say("Which dataset? Drag its folder or a profile here, then Enter. Empty: stop.")
+        try:
+            answer = input("> ").strip().strip("\"'")
+        except EOFError:  # Windows calls NUL a console
+            answer = ""
+    if not answer:
+        raise UsageError("no dataset was named", todo="python py/tag.py FOLDER --stats")
+    return answer
 
 
 def dataset_of(given: Path) -> Path:
@@ -191,19 +208,15 @@ def show_history(folder: Path) -> int:
     jobs = journal.jobs(folder)
     for job in reversed(jobs):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.time))
-        console.result(f"{number_of(job):>4}  {when}  {job.state:<11}  {counted(len(job.changes), 'file'):<10}  {job.name}: {job.title}")
+        console.result(f"{job.number:>4}  {when}  {job.state:<11}  {counted(len(job.changes), 'file'):<10}  {job.name}: {job.title}")
     if not jobs:
         console.say("nothing was changed here yet")
     return 0
 
 
-def number_of(job: journal.Job) -> int:
-    return int(job.file.name[:4])
-
-
 def undo(folder: Path, number: int) -> int:
     """Take back entry `number`, or with 0 the newest that still stands."""
-    standing = [job for job in journal.jobs(folder) if job.state != "undone" and number in (0, number_of(job))]
+    standing = [job for job in journal.jobs(folder) if job.state != "undone" and number in (0, job.number)]
     if not standing:
         what = f"there is no entry {number} that still stands" if number else "there is nothing to undo"
         raise UserError(what, where=str(folder), todo="--history lists what was done")
