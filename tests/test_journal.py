@@ -131,6 +131,13 @@ def test_where_the_disk_knows_no_second_names_the_original_is_copied(folder, mon
     assert (folder / "a.png").read_bytes() == b"the picture" and (folder / "a.png").stat().st_mtime_ns == 1_000_000_000
 
 
+def test_a_torn_entry_is_no_job_and_its_number_is_not_used_again(folder):
+    (folder / journal.FOLDER).mkdir()
+    (folder / journal.FOLDER / "0009-edit.jsonl").write_bytes(b'{"name": "ed')
+    assert journal.jobs(folder) == []
+    assert changed(folder).number == 10
+
+
 @pytest.mark.parametrize("data", [None, b"", b"x", b"\0", b"\xff\xfe", "\u00e9\u732b".encode()])
 def test_packing_keeps_every_byte(data):
     assert journal.unpacked(journal.packed(data)) == data

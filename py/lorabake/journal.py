@@ -52,7 +52,7 @@ class Job:
 
     @property
     def number(self) -> int:
-        return int(self.file.name.partition("-")[0])
+        return number_of(self.file)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Recorder:
         rows = [asdict(change) for change in changes]
         if rows and not self.stream:
             (self.folder / FOLDER).mkdir(exist_ok=True)
-            number = max((job.number for job in jobs(self.folder)), default=0) + 1
+            number = max(map(number_of, entries(self.folder)), default=0) + 1
             self.stream = (self.folder / FOLDER / f"{number:04d}-{self.name}.jsonl").open("xb")
             rows.insert(0, {"name": self.name, "title": self.title, "time": time.time()})
         if rows:
@@ -127,11 +127,20 @@ class Recorder:
         return path.relative_to(self.folder).as_posix()
 
 
+def entries(folder: Path) -> list[Path]:
+    """The files of the journal, oldest first."""
+    place = folder / FOLDER
+    found = [file for file in place.iterdir() if re.fullmatch(r"\d{4,}-.*\.jsonl", file.name)] if place.is_dir() else []
+    return sorted(found, key=number_of)
+
+
+def number_of(file: Path) -> int:
+    return int(file.name.partition("-")[0])
+
+
 def jobs(folder: Path) -> list[Job]:
     """All entries, oldest first. A torn last line, as a power cut leaves it, is of a change that was not made yet."""
-    place = folder / FOLDER
-    files = [file for file in place.iterdir() if re.fullmatch(r"\d{4,}-.*\.jsonl", file.name)] if place.is_dir() else []
-    return sorted((job for file in files if (job := _read(file))), key=lambda job: job.number)
+    return [job for file in entries(folder) if (job := _read(file))]
 
 
 def _read(file: Path) -> Job | None:
