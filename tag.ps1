@@ -16,12 +16,14 @@ param(
     [Parameter(Position = 0)] [string] $Dataset,
     # All tags with their counts.
     [switch] $Stats,
-    # What is odd in the captions.
+    # What is odd in pictures and captions.
     [switch] $Check,
     # With -Check: the word that every caption should have.
     [string] $Trigger,
     # With -Check: how many tokens the bake will read: 75, 150 or 225.
     [string] $Tokens,
+    # With -Check: the resolution of the bake, in px.
+    [string] $Resolution,
     # Only pictures whose tags fit: tags, and, or, not, brackets, * for anything.
     [string] $Find,
     # Tags to put at the end, where missing.

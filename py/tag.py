@@ -23,9 +23,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", nargs="?", metavar="FOLDER|PROFILE", help="a folder of pictures with their captions, or a profile")
     parser.add_argument("--stats", action="store_true", help="all tags with their counts")
-    parser.add_argument("--check", action="store_true", help="what is odd: tags that are never read, contradictions ...")
+    parser.add_argument("--check", action="store_true", help="what is odd in pictures and captions")
     parser.add_argument("--trigger", metavar="WORD", help="with --check: the word that every caption should have")
     parser.add_argument("--tokens", type=int, choices=(75, 150, 225), default=150, help="with --check: how many the bake will read (150)")
+    parser.add_argument("--resolution", type=int, default=512, metavar="PX", help="with --check: that of the bake, in px (512)")
     parser.add_argument("--find", metavar="EXPR", help="only pictures whose tags fit: tags, and, or, not, brackets, * for anything")
     for name, text in {
         "add": "put at the end, where missing",

@@ -32,7 +32,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "families.layouts hashes"),
     ("F1", "families"),
     ("F1", "settings"),
-    ("F2", "journal repaint locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts"),
+    (
+        "F2",
+        "journal repaint picture_checks locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
+    ),
     ("F2", "profile_names scan plan_fit"),
     ("F2", "profile plan_data"),
     ("F2", "plan_types"),

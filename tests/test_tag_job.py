@@ -28,7 +28,7 @@ def run(folder, **options):
     lists = {name: [] for name in ("add", "add_first", "remove", "replace")}
     flags = dict.fromkeys(("stats", "check", "dedupe", "dry_run", "history"), False)
     nothing = dict.fromkeys(("find", "sort", "trigger", "undo"))
-    return tag_job.main(Namespace(dataset=str(folder), **{"tokens": 75, **lists, **flags, **nothing, **options}))
+    return tag_job.main(Namespace(dataset=str(folder), **{"tokens": 75, "resolution": 64, **lists, **flags, **nothing, **options}))
 
 
 def texts(folder):
@@ -57,7 +57,8 @@ def test_what_is_odd(folder, capsys):
     (folder / "2_boy/d.txt").write_text("1boy, 2boys, " + ", ".join(f"tag{number}" for number in range(40)), encoding="utf-8")
     assert run(folder, check=True, trigger="junwool") == 0
     lines = {line.partition(": ")[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == {"empty", "cut off", "trigger", "contradiction", "spelling"}
+    assert set(lines) == {"small", "one colour", "twice", "empty", "cut off", "trigger", "contradiction", "spelling"}
+    assert "4 files are the same" in lines["twice"]
     assert "tag39" in lines["cut off"] or "more" in lines["cut off"]
     assert str(Path("2_boy/d.png")) in lines["contradiction"] and "red eyes" in lines["spelling"]
     assert '4 pictures without the trigger word "junwool"' in lines["trigger"]
@@ -144,6 +145,8 @@ def test_a_profile_stands_for_its_pictures(tmp_path, capsys):
 
 
 def test_bad_words(folder, tmp_path):
+    with pytest.raises(UsageError, match="64 to 8192"):
+        run(folder, check=True, resolution=0)
     with pytest.raises(UsageError, match="nothing to do"):
         run(folder)
     with pytest.raises(UserError, match="no such folder"):
@@ -160,7 +163,7 @@ def test_a_right_click_asks_for_the_folder_and_checks_it(folder):
     with Terminal([sys.executable, str(SCRIPT)], cwd=folder) as window:
         window.expect(">", timeout_s=60)
         window.type(f'"{folder}"\r')
-        window.expect("about the captions of 4 pictures", timeout_s=60)
+        window.expect("about 4 pictures and their captions", timeout_s=60)
         assert window.wait(timeout_s=30) == 0
     done = subprocess.run([sys.executable, str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "no dataset was named" in done.stderr

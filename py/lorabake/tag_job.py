@@ -13,8 +13,22 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lorabake import caption_checks, captions, console, images, journal, paths, profile, tag_edits, tag_query
+from lorabake import (
+    buckets,
+    caption_checks,
+    captions,
+    console,
+    images,
+    journal,
+    paths,
+    picture_checks,
+    plan_data,
+    profile,
+    tag_edits,
+    tag_query,
+)
 from lorabake.errors import UsageError, UserError
+from lorabake.families import FAMILIES
 from lorabake.locks import Lock
 from lorabake.tag_edits import Edits
 from lorabake.wording import counted, listed
@@ -65,7 +79,7 @@ def main(options: Namespace) -> int:
     if options.stats:
         return show_stats(chosen)
     if options.check:
-        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens)
+        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
     if query:
         for one in chosen:
             for picture in one.pictures:
@@ -73,7 +87,7 @@ def main(options: Namespace) -> int:
         console.say(f"{counted(sum(len(one.pictures) for one in chosen), 'picture')} of {sum(len(one.pictures) for one in found)}")
         return 0
     if sys.stdin and sys.stdin.isatty() and not options.dataset:  # a right-click names nothing: the look that changes nothing
-        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens)
+        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
     raise UsageError(
         "nothing to do was named",
         allowed="--stats, --check, --find, --add, --remove, --replace and others: see --help",
@@ -185,8 +199,8 @@ def show_stats(chosen: Sequence[Captioned]) -> int:
     return 0
 
 
-def show_check(folder: Path, chosen: Sequence[Captioned], *, trigger: str | None, most_tokens: int) -> int:
-    """What is odd in the captions: a line per finding, with the pictures that it is about."""
+def show_check(folder: Path, chosen: Sequence[Captioned], *, trigger: str | None, most_tokens: int, resolution: int) -> int:
+    """What is odd in the pictures and captions: a line per finding, with the pictures that it is about."""
     from lorabake.families.tokenizer import clip_tokenizer  # only now: it takes seconds to import
 
     tokenizer = clip_tokenizer()
@@ -195,12 +209,31 @@ def show_check(folder: Path, chosen: Sequence[Captioned], *, trigger: str | None
     def count_tokens(tag: str) -> int:
         return len(tokenizer(tag, add_special_tokens=False)["input_ids"])
 
-    remarks = caption_checks.check(texts, trigger=trigger, count_tokens=cache(count_tokens), most_tokens=most_tokens)
+    pictures = [picture for one in chosen for picture in one.pictures]
+    remarks = check_pictures(folder, pictures, resolution)
+    remarks += caption_checks.check(texts, trigger=trigger, count_tokens=cache(count_tokens), most_tokens=most_tokens)
     for remark in remarks:
         about = f"  ({listed(remark.names)})" if remark.names else ""
         console.result(f"{remark.kind}: {remark.text}{about}")
-    console.say(f"{counted(len(remarks), 'remark')} about the captions of {counted(len(texts), 'picture')}")
+    console.say(f"{counted(len(remarks), 'remark')} about {counted(len(texts), 'picture')} and their captions")
     return 0
+
+
+def check_pictures(folder: Path, pictures: Sequence[Path], resolution: int) -> list[caption_checks.Remark]:
+    """A remark per picture and finding, then one per group of equal files. `resolution` is the bake's, in px."""
+    if not 64 <= resolution <= 8192:
+        raise UsageError(f"--resolution {resolution} is no resolution of a bake", allowed="64 to 8192 px", todo="--resolution 512")
+    step = plan_data.bucket_step(resolution, FAMILIES["sd1"])
+    sizes = buckets.resolutions(resolution, *plan_data.bucket_range(resolution, step), step)
+    with console.Bar(len(pictures), "looking") as bar:
+        verdicts = picture_checks.look_at_all(pictures, resolution, sizes, bar.update)
+    found = [
+        caption_checks.Remark(kind, text, (str(verdict.path.relative_to(folder)),)) for verdict in verdicts for kind, text in verdict.found
+    ]
+    for group in picture_checks.twice(verdicts):
+        names = tuple(str(path.relative_to(folder)) for path in group)
+        found.append(caption_checks.Remark("twice", f"{len(group)} files are the same", names))
+    return found
 
 
 def show_history(folder: Path) -> int:
