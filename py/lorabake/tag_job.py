@@ -220,16 +220,18 @@ def show_check(folder: Path, chosen: Sequence[Captioned], *, trigger: str | None
 
 
 def check_pictures(folder: Path, pictures: Sequence[Path], resolution: int) -> list[caption_checks.Remark]:
-    """A remark per picture and finding, then one per group of equal files. `resolution` is the bake's, in px."""
+    """A remark per finding with its pictures, then one per group of equal files. `resolution` is the bake's, in px."""
     if not 64 <= resolution <= 8192:
         raise UsageError(f"--resolution {resolution} is no resolution of a bake", allowed="64 to 8192 px", todo="--resolution 512")
     step = plan_data.bucket_step(resolution, FAMILIES["sd1"])
     sizes = buckets.resolutions(resolution, *plan_data.bucket_range(resolution, step), step)
     with console.Bar(len(pictures), "looking") as bar:
         verdicts = picture_checks.look_at_all(pictures, resolution, sizes, bar.update)
-    found = [
-        caption_checks.Remark(kind, text, (str(verdict.path.relative_to(folder)),)) for verdict in verdicts for kind, text in verdict.found
-    ]
+    about: dict[tuple[str, str], list[str]] = {}
+    for verdict in verdicts:
+        for finding in verdict.found:
+            about.setdefault(finding, []).append(str(verdict.path.relative_to(folder)))
+    found = [caption_checks.Remark(kind, text, tuple(names)) for (kind, text), names in about.items()]
     for group in picture_checks.twice(verdicts):
         names = tuple(str(path.relative_to(folder)) for path in group)
         found.append(caption_checks.Remark("twice", f"{len(group)} files are the same", names))
