@@ -17,6 +17,7 @@ class Terminal:
         self.code: int | None = None
         self.pid, self.number = pty.fork()
         if self.pid == 0:  # the child
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell that starts tests in the background has Ctrl-C ignored in all of them
             os.chdir(cwd)
             os.environ.update(COLUMNS=str(columns), LINES="40")
             os.execvp(command[0], command)
