@@ -219,12 +219,22 @@ def test_a_card_gets_its_build_proved_by_a_kernel(place, pip, capsys, monkeypatc
     pip.silent = {"cu132"}
     env = builder.build(place)
     said = capsys.readouterr().err
-    assert pip.steps == ["folder", "torch cu130", "torch cu126", "packages"]
+    assert pip.steps == ["folder", "torch cu130", "torch cu126", "packages", "onnxruntime out", "onnxruntime for the card"]
+    assert pip.commands[-1][-1] == "onnxruntime-gpu==1.26.0"  # the last for CUDA 12, as torch cu126 is
     assert "torch cu130 does not compute here: no kernel image; trying the next" in said
     assert "cu132 does not answer" in said
     assert venvs.read_stamp(env)["torch"] == "2.13.0+cu126"
     index = pip.commands[1]
     assert index[index.index("--extra-index-url") + 1] == "https://download.pytorch.org/whl/cu130"
+
+
+def test_where_onnxruntime_for_the_card_fails_the_pinned_one_comes_back(place, pip, capsys, monkeypatch):
+    card(monkeypatch, "rtx4090.csv")
+    pip.breaks["onnxruntime for the card"] = UserError("the package index has no onnxruntime-gpu for this Python and system")
+    builder.build(place)
+    assert pip.steps[-4:] == ["onnxruntime out", "onnxruntime for the card", "onnxruntime-gpu out", "onnxruntime"]
+    assert pip.commands[-1][-1] == "onnxruntime"
+    assert "pictures will be tagged on the processor" in capsys.readouterr().err
 
 
 def test_an_old_driver_is_told_and_the_cpu_serves_meanwhile(place, pip, capsys, monkeypatch):

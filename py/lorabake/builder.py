@@ -39,13 +39,18 @@ if torch.version.cuda:
 print("told " + json.dumps(told))
 """
 SET_CODE = """
-import accelerate, numpy, PIL.Image, psutil, pydantic, safetensors.torch, yaml
+import accelerate, bottle, imagehash, numpy, onnxruntime, PIL.Image, psutil, pydantic, safetensors.torch, waitress, yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 import importlib.metadata
 print("told " + importlib.metadata.version("torch"))
 """
-TESTS_CODE = "import pytest, peft; print('told ' + pytest.__version__)"
+ONNX_CODE = """
+import torch, onnxruntime
+assert "CUDAExecutionProvider" in onnxruntime.get_available_providers(), "onnxruntime has no CUDA"
+print("told " + onnxruntime.__version__)
+"""
+TESTS_CODE = "import onnx, peft, playwright, pytest; print('told ' + pytest.__version__)"
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,7 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
         add_torch(work, choice)
     if "set" not in work.done:
         work.pip("-r", str(place.stack / venvs.REQUIREMENTS), "-c", str(work.env / PIN), label="packages")
+        add_onnxruntime(work, [build.onnxruntime for build in choice.builds if build.name == work.done["row"]])
         version = installer.imported(venvs.python_of(work.env), SET_CODE)
         if version != work.done["torch"]:
             raise UserError(f"torch {work.done['torch']} was replaced by {version}", where=str(work.log), todo="start again")
@@ -227,6 +233,22 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
         return
     todo = f"{torch_builds.UPDATE_DRIVER}; or: python py/setup.py --torch cpu"
     raise UserError("no build of torch could be installed that computes here", where=str(work.log), todo=todo)
+
+
+def add_onnxruntime(work: Work, wanted: list[str]) -> None:
+    """Put the onnxruntime for the card's CUDA in the place of the pinned one, which comes back where that fails: both are one module."""
+    for requirement in filter(None, wanted):
+        work.run([work.python, "-m", "pip", "uninstall", "--yes", "onnxruntime"], "onnxruntime out")
+        try:
+            work.pip("--no-deps", requirement, label="onnxruntime for the card")
+            installer.imported(venvs.python_of(work.env), ONNX_CODE)
+        except (DiskFull, installer.NoNetwork):
+            raise
+        except UserError as error:
+            console.say(f"  {requirement}: {error.what}; pictures will be tagged on the processor")
+            name = requirement.partition("==")[0]
+            work.run([work.python, "-m", "pip", "uninstall", "--yes", name], f"{name} out")
+            work.pip("--no-deps", "onnxruntime", label="onnxruntime")
 
 
 def restamp(env: Path, *, asked: str | None) -> None:

@@ -33,6 +33,10 @@ NEEDED = {  # module: distribution; what LORABAKE_PYTHON=current must offer
     "transformers": "transformers",
     "diffusers": "diffusers",
     "accelerate": "accelerate",
+    "onnxruntime": "onnxruntime",
+    "imagehash": "ImageHash",
+    "bottle": "bottle",
+    "waitress": "waitress",
 }
 TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)
 

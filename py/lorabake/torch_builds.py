@@ -34,6 +34,7 @@ class Build:
     compute: tuple[tuple[int, int], tuple[int, int]] | None
     driver: tuple[int, ...]
     own_driver: tuple[int, ...]
+    onnxruntime: str = ""  # the one that suits this CUDA release, in place of the pinned one
 
     @property
     def requirement(self) -> str:
@@ -67,6 +68,7 @@ def rows(*, windows: bool = os.name == "nt", table: Path = TABLE) -> tuple[Build
             compute=(_pair(row["compute"][0]), _pair(row["compute"][1])) if row["compute"] else None,
             driver=_numbers(row["driver"][system]) if row["driver"] else (),
             own_driver=_numbers(row["own_driver"][system]) if row["own_driver"] else (),
+            onnxruntime=row.get("onnxruntime", ""),
         )
         for row in data["builds"]
     )
