@@ -17,7 +17,7 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds"),
+    ("F0", "console wording kinds tag_words"),
     ("F0", "errors"),
     ("F0", "paths hardware"),
     ("F0", "venvs torch_builds"),
@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
     ("F1", "modelfile images tag_query"),
-    ("F1", "tag_edits caption_checks"),
+    ("F1", "tag_edits caption_checks tag_files"),
     ("F1", "families.layouts hashes"),
     ("F1", "families"),
     ("F1", "settings"),
@@ -53,8 +53,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F5", "dataset sampler"),
     ("F5", "cache"),
     # the jobs
-    ("F6", "trainer runs states stopper flattener tag_job"),
-    ("F6", "gallery longer"),
+    ("F6", "trainer runs states stopper flattener checks"),
+    ("F6", "gallery longer tag_job"),
     ("F6", "redrawing"),
     ("F6", "bake"),
     ("F6", "jobs"),

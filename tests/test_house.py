@@ -50,6 +50,9 @@ TESTED_IN = {
     "special_kinds": "test_kinds",
     "tokenizer": "test_sd1",
     "wording": "test_plan",
+    "checks": "test_tag_job",
+    "tag_files": "test_tag_job",
+    "tag_words": "test_tag_job",
     "yaml_nodes": "test_profile",
 }
 

@@ -1,57 +1,27 @@
 """What py/tag.py does with captions that are there: show, find, edit many at once, undo. Every edit is one entry of the journal.
 
-Not here: what an edit or an expression means (tag_edits.py, tag_query.py), how changes are kept and undone (journal.py).
+Not here: what an edit or an expression means (tag_edits.py, tag_query.py), files of captions (tag_files.py), how changes are kept and
+undone (journal.py), what --check looks at (checks.py).
 """
 
-import re
 import sys
 import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from lorabake import (
-    buckets,
-    caption_checks,
-    captions,
-    console,
-    images,
-    journal,
-    paths,
-    picture_checks,
-    plan_data,
-    profile,
-    tag_edits,
-    tag_query,
-)
+from lorabake import captions, checks, console, journal, profile, tag_edits, tag_query
 from lorabake.errors import UsageError, UserError
-from lorabake.families import FAMILIES
 from lorabake.locks import Lock
 from lorabake.tag_edits import Edits
-from lorabake.wording import counted, listed
+from lorabake.tag_files import Captioned, read_all, tag_counts, whole
+from lorabake.wording import counted
 
 NAME = "tags"  # of the entries in the journal
 BUSY = "another job is at work in this folder"
 LOCK = "_lock.json"
 SHOWN_CHANGES = 5
-EXTENSION = ".txt"
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """One caption and the pictures that share it. `file` is where it is, or would be; `text` is None without one."""
-
-    file: Path
-    pictures: tuple[Path, ...]
-    text: str | None
-    problem: str
-
-    @property
-    def tags(self) -> list[str]:
-        return captions.split_tags(self.text or "")
 
 
 def main(options: Namespace) -> int:
@@ -79,7 +49,7 @@ def main(options: Namespace) -> int:
     if options.stats:
         return show_stats(chosen)
     if options.check:
-        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
+        return checks.show(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
     if query:
         for one in chosen:
             for picture in one.pictures:
@@ -87,7 +57,7 @@ def main(options: Namespace) -> int:
         console.say(f"{counted(sum(len(one.pictures) for one in chosen), 'picture')} of {sum(len(one.pictures) for one in found)}")
         return 0
     if sys.stdin and sys.stdin.isatty() and not options.dataset:  # a right-click names nothing: the look that changes nothing
-        return show_check(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
+        return checks.show(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
     raise UsageError(
         "nothing to do was named",
         allowed="--stats, --check, --find, --add, --remove, --replace and others: see --help",
@@ -118,39 +88,6 @@ def dataset_of(given: Path) -> Path:
     return given
 
 
-def read_all(folder: Path) -> list[Captioned]:
-    """Every caption below the folder, names with _ or . left out. Raises UserError when there are no pictures."""
-    found: dict[Path, Captioned] = {}
-    for picture in pictures_below(folder):
-        read = captions.read(picture, EXTENSION)
-        file = read.path or picture.with_suffix(EXTENSION)
-        before = found.get(file)
-        pictures = (*(before.pictures if before else ()), picture)
-        found[file] = Captioned(file, pictures, read.text, read.problem)
-    if not found:
-        raise UserError("no pictures here", where=str(folder), allowed=", ".join(sorted(images.EXTENSIONS)))
-    return list(found.values())
-
-
-def pictures_below(folder: Path) -> list[Path]:
-    found = []
-    for path in paths.visible(folder):
-        if path.is_dir():
-            found += pictures_below(path)
-        elif path.suffix.lower() in images.EXTENSIONS:
-            found.append(path)
-    return found
-
-
-def tag_counts(found: Sequence[Captioned]) -> Counter[str]:
-    """How many pictures carry each tag, by its plain spelling."""
-    counts: Counter[str] = Counter()
-    for one in found:
-        for tag in tag_query.plain_tags(one.text or ""):
-            counts[tag] += len(one.pictures)
-    return counts
-
-
 def edit(folder: Path, chosen: Sequence[Captioned], wish: Edits, *, dry_run: bool, counts: Mapping[str, int]) -> int:
     """Apply the edits to every chosen caption; those that stay the same are not written."""
     changes: list[tuple[Captioned, str]] = []
@@ -173,17 +110,6 @@ def edit(folder: Path, chosen: Sequence[Captioned], wish: Edits, *, dry_run: boo
     return 1 if unread else 0
 
 
-def whole(file: Path, before: str | None, after: str) -> bytes:
-    """The file with its new caption, in UTF-8; lines that hold no caption (only the first with text is one) stay."""
-    text, _ = captions.decode(file.read_bytes()) if file.exists() else ("", "")
-    lines = re.split(r"(\r\n|\r|\n)", (text or "").removeprefix("\ufeff"))
-    for index, line in enumerate(lines):
-        if before and line.strip().strip("\ufeff").strip() == before:
-            lines[index] = after
-            return "".join(lines).encode()
-    return f"{after}\n".encode()
-
-
 def show_stats(chosen: Sequence[Captioned]) -> int:
     """All tags with their counts, most frequent first, in the spelling that is most common."""
     spellings: dict[str, Counter[str]] = {}
@@ -197,45 +123,6 @@ def show_stats(chosen: Sequence[Captioned]) -> int:
     total = sum(len(one.pictures) for one in chosen)
     console.say(f"{counted(len(counts), 'tag')} on {counted(total, 'picture')}; {without} without a caption")
     return 0
-
-
-def show_check(folder: Path, chosen: Sequence[Captioned], *, trigger: str | None, most_tokens: int, resolution: int) -> int:
-    """What is odd in the pictures and captions: a line per finding, with the pictures that it is about."""
-    from lorabake.families.tokenizer import clip_tokenizer  # only now: it takes seconds to import
-
-    tokenizer = clip_tokenizer()
-    texts = {str(picture.relative_to(folder)): one.text or "" for one in chosen for picture in one.pictures}
-
-    def count_tokens(tag: str) -> int:
-        return len(tokenizer(tag, add_special_tokens=False)["input_ids"])
-
-    pictures = [picture for one in chosen for picture in one.pictures]
-    remarks = check_pictures(folder, pictures, resolution)
-    remarks += caption_checks.check(texts, trigger=trigger, count_tokens=cache(count_tokens), most_tokens=most_tokens)
-    for remark in remarks:
-        about = f"  ({listed(remark.names)})" if remark.names else ""
-        console.result(f"{remark.kind}: {remark.text}{about}")
-    console.say(f"{counted(len(remarks), 'remark')} about {counted(len(texts), 'picture')} and their captions")
-    return 0
-
-
-def check_pictures(folder: Path, pictures: Sequence[Path], resolution: int) -> list[caption_checks.Remark]:
-    """A remark per finding with its pictures, then one per group of equal files. `resolution` is the bake's, in px."""
-    if not 64 <= resolution <= 8192:
-        raise UsageError(f"--resolution {resolution} is no resolution of a bake", allowed="64 to 8192 px", todo="--resolution 512")
-    step = plan_data.bucket_step(resolution, FAMILIES["sd1"])
-    sizes = buckets.resolutions(resolution, *plan_data.bucket_range(resolution, step), step)
-    with console.Bar(len(pictures), "looking") as bar:
-        verdicts = picture_checks.look_at_all(pictures, resolution, sizes, bar.update)
-    about: dict[tuple[str, str], list[str]] = {}
-    for verdict in verdicts:
-        for finding in verdict.found:
-            about.setdefault(finding, []).append(str(verdict.path.relative_to(folder)))
-    found = [caption_checks.Remark(kind, text, tuple(names)) for (kind, text), names in about.items()]
-    for group in picture_checks.twice(verdicts):
-        names = tuple(str(path.relative_to(folder)) for path in group)
-        found.append(caption_checks.Remark("twice", f"{len(group)} files are the same", names))
-    return found
 
 
 def show_history(folder: Path) -> int:
