@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lorabake import special_kinds as special
+from lorabake import tag_kinds
 from lorabake.families import POCKET
 from lorabake.kinds import Kind, choice, flag, number, one_number_of, path, pattern, text, whole
 from lorabake.networks import NETWORKS
+from lorabake.tag_presets import PRESETS
 
 REQUIRED: Any = ...
 OPTIMIZERS = ("AdamW8bit", "AdamW")
@@ -271,6 +273,46 @@ class Samples(Block):
     seeds: tuple[int, ...] = key((1,), special.seeds(), "Each prompt is drawn once per seed.")
 
 
+class Tag(Block):
+    """How `py/tag.py PROFILE` tags the pictures."""
+
+    model: str = key(
+        "wd-swinv2-tagger-v3",
+        text("a tagger's name, owner/name on the hub, or a folder with model.onnx and selected_tags.csv"),
+        "The tagger; downloaded once.",
+    )
+    preset: str = key(
+        "none",
+        choice(PRESETS),
+        "What the captions leave out: names for a style; also hair, eyes, body and usual clothes for a character or concept.",
+    )
+    trigger: str | dict[str, str] | None = key(
+        None,
+        tag_kinds.trigger(),
+        "Word in front of every caption, or {5_anna: anna, 5_bob: bob}. Presets take auto; style only for several folders.",
+    )
+    threshold: float = key(0.35, number(0.01, 1), "Lower: more tags, more of them wrong.", kohya="(tagger) general_threshold")
+    character_threshold: float | None = key(
+        None, number(0.01, 1), "The same for names of characters.", kohya="(tagger) character_threshold", auto="the threshold"
+    )
+    exclude: tuple[str, ...] = key((), tag_kinds.tags(), "Tags that are not written.", kohya="(tagger) undesired_tags")
+    replace: dict[str, str] = key({}, tag_kinds.replacements(), "Tags that are written otherwise.", kohya="(tagger) tag_replacement")
+    first: tuple[str, ...] = key((), tag_kinds.tags(), "Tags at the front, behind the trigger word.", kohya="(tagger) always_first_tags")
+    append: tuple[str, ...] = key((), tag_kinds.tags(), "Tags at the end of every caption.", kohya="(tagger) append_tags")
+    underscores: bool = key(False, flag(), "Write long_hair instead of long hair.", kohya="(tagger) remove_underscore, its opposite")
+    character_first: bool = key(False, flag(), "Names of characters before the other tags.", kohya="(tagger) character_tags_first")
+    character_expand: bool = key(False, flag(), "name_(series) as two tags.", kohya="(tagger) character_tag_expand")
+    rating: str = key("no", choice(("no", "first", "last")), "Write the rating tag.", kohya="(tagger) use_rating_tags")
+    order: str | None = key(None, choice(("file", "score")), "Order of the tags.", auto="as in the tagger's list of tags")
+    existing: str = key(
+        "keep", choice(("keep", "merge", "overwrite")), "Captions that are there already; merge adds the tags that they lack."
+    )
+    batch_size: int | None = key(None, whole(1, 1024), "Pictures at a time.", kohya="(tagger) batch_size", auto="16 on a card, else 4")
+    rules: tuple[dict[str, Any], ...] = key(
+        (), tag_kinds.rules(), "Edits that follow each tagging, and `--rules`; as on the command line: find, add, remove ..."
+    )
+
+
 class Profile(Block):
     """One LoRA."""
 
@@ -294,9 +336,18 @@ class Profile(Block):
     model: Model = Model()
     save: Save = Save()
     samples: Samples = Samples()
+    tag: Tag = Tag()
 
 
-BLOCKS: dict[str, type[Block]] = {"network": Network, "train": Train, "data": Data, "model": Model, "save": Save, "samples": Samples}
+BLOCKS: dict[str, type[Block]] = {
+    "network": Network,
+    "train": Train,
+    "data": Data,
+    "model": Model,
+    "save": Save,
+    "samples": Samples,
+    "tag": Tag,
+}
 
 
 @dataclass(frozen=True)

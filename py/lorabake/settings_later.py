@@ -9,7 +9,6 @@ from collections.abc import Mapping
 NOT_YET: dict[str, str] = {
     "stack": "several environments side by side",
     "log": "logging to TensorBoard or Weights & Biases",
-    "tag": "tagging pictures",
     "queue": "queues that run overnight",
     "sweep": "comparing settings in one go",
     "network.dora": "DoRA",
