@@ -15,16 +15,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from lorabake import console, images, journal, paths, pixels, repaint
+from lorabake import console, images, journal, locks, paths, pixels, repaint
 from lorabake.damage import ImageError
 from lorabake.errors import UsageError, UserError
-from lorabake.locks import Lock
 from lorabake.repaint import Box, Wish
 from lorabake.wording import counted
 
 NAME = "flatten"  # of the entries in the journal
-BUSY = "another job is at work in this folder"
-LOCK = "_lock.json"
 STEPS = {"flatten": "flattened", "crop": "cropped", "shrink": "shrunk"}
 
 
@@ -124,7 +121,7 @@ def flatten(folder: Path, wish: Wish, crops: dict[Path, Box], *, dry_run: bool =
     if dry_run:
         take(tally, make_all(files, todo, dry_run=True), None)
         return tally
-    with Lock(folder, BUSY, name=LOCK):
+    with locks.dataset(folder):
         sweep(folder)
         title = f"on {wish.background}"
         with journal.Recorder(folder, NAME, title) as recorder:
@@ -219,7 +216,7 @@ def undo(folders: Sequence[Path]) -> int:
     num_files = 0
     problems: list[str] = []
     for folder in folders:
-        with Lock(folder, BUSY, name=LOCK):
+        with locks.dataset(folder):
             for job in reversed(journal.jobs(folder)):
                 if job.name == NAME and job.state != "undone":
                     undone = journal.undo(folder, job)

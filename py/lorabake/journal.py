@@ -96,13 +96,21 @@ class Recorder:
         self.stream.flush()
         os.fsync(self.stream.fileno())
 
-    def write_texts(self, texts: dict[Path, bytes | None]) -> None:
-        """Give each file these bytes, or take it away (None); files that have them already are not touched."""
+    def write_texts(self, texts: dict[Path, bytes | None]) -> list[str]:
+        """Give each file these bytes, or take it away (None); files that have them already are not touched.
+
+        Returns a line for each file that could not be written; the others are.
+        """
         found = {path: _bytes(path) for path in texts}
         new = {path: text for path, text in texts.items() if text != found[path]}
         self.add(Change("text", self._place(path), before=packed(found[path]), after=packed(text)) for path, text in new.items())
+        problems = []
         for path, text in new.items():
-            _put(path, text)
+            try:
+                _put(path, text)
+            except (UserError, PermissionError) as error:
+                problems.append(f"{path}: {error.what if isinstance(error, UserError) else error.strerror}, left as it is")
+        return problems
 
     def replace_picture(self, path: Path, aside: Path) -> None:
         """Move the finished file `aside` to `path`; what was there is kept in `_originals` beside it, the same bytes and time stamp."""

@@ -58,6 +58,11 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
 
+def dataset(folder: Path) -> Lock:
+    """The lock of whatever changes a dataset."""
+    return Lock(folder, "another job is at work in this folder", name="_lock.json")
+
+
 def _record(path: Path) -> dict[str, Any]:
     """What stands in a lock; {} where it is gone or torn."""
     try:

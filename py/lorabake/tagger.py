@@ -18,11 +18,13 @@ from lorabake import console, images, tag_labels, tagger_input
 from lorabake.damage import ImageError
 from lorabake.errors import UserError
 from lorabake.tag_labels import Labels
+from lorabake.tag_scores import Scores, Stamp, stamp_of
 
 CARD, PROCESSOR = "CUDAExecutionProvider", "CPUExecutionProvider"
 CARD_BATCH, CPU_BATCH = 16, 4
 USUAL_PX = 448
 FATAL_ONLY = 4  # onnxruntime's severity; what goes wrong is told in our own words
+Decoded = tuple[Stamp | None, np.ndarray | str]  # a picture, or what is wrong with it
 LOWEST = 0.01  # scores below are dropped: no threshold is lower
 
 
@@ -41,10 +43,11 @@ class Tagger:
 
 @dataclass(frozen=True)
 class Scored:
-    """One picture: {number of the output: probability} from LOWEST up, or what is wrong with it."""
+    """One picture: {number of the output: probability} from LOWEST up, or what is wrong with it; `stamp` of the file that was read."""
 
     path: Path
-    scores: dict[int, float]
+    stamp: Stamp | None
+    scores: Scores
     problem: str = ""
 
 
@@ -145,7 +148,7 @@ def score_all(tagger: Tagger, files: Sequence[Path], *, background: str = "white
     """The scores of every file, in order. Decoding runs ahead by two batches at most, so memory does not grow with the set."""
     num_threads = min(images.MOST_THREADS, os.cpu_count() or 1)
     waiting = deque(files)
-    ahead: deque[tuple[Path, Future[np.ndarray | str]]] = deque()
+    ahead: deque[tuple[Path, Future[Decoded]]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
         try:
             while waiting or ahead:
@@ -158,23 +161,24 @@ def score_all(tagger: Tagger, files: Sequence[Path], *, background: str = "white
                 future.cancel()
 
 
-def _decoded(path: Path, side_px: int, background: str) -> np.ndarray | str:
+def _decoded(path: Path, side_px: int, background: str) -> Decoded:
+    stamp = stamp_of(path)  # before it is read: what changes in between is seen later
     try:
-        return tagger_input.square(images.composite(path, background), side_px)
+        return stamp, tagger_input.square(images.composite(path, background), side_px)
     except (ImageError, OSError) as error:
-        return str(error)
+        return stamp, str(error)
 
 
-def _batch(tagger: Tagger, taken: Sequence[tuple[Path, Future[np.ndarray | str]]]) -> Iterator[Scored]:
-    results = [(path, future.result()) for path, future in taken]
-    pictures = [found for _, found in results if not isinstance(found, str)]
+def _batch(tagger: Tagger, taken: Sequence[tuple[Path, Future[Decoded]]]) -> Iterator[Scored]:
+    results = [(path, *future.result()) for path, future in taken]
+    pictures = [found for _, _, found in results if not isinstance(found, str)]
     scores = iter(_inferred(tagger, pictures))
-    for path, found in results:
+    for path, stamp, found in results:
         if isinstance(found, str):
-            yield Scored(path, {}, found)
+            yield Scored(path, stamp, {}, found)
             continue
         own = next(scores)
-        yield Scored(path, {int(number): float(f"{own[number]:.9g}") for number in np.flatnonzero(own >= LOWEST)})
+        yield Scored(path, stamp, {int(number): float(f"{own[number]:.9g}") for number in np.flatnonzero(own >= LOWEST)})
 
 
 def _inferred(tagger: Tagger, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -183,10 +187,11 @@ def _inferred(tagger: Tagger, pictures: Sequence[np.ndarray]) -> list[np.ndarray
         return []
     try:
         return list(infer(tagger, pictures))
-    except _failures():
+    except _failures() as error:
         half = len(pictures) // 2
         if not half:
-            raise
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"the tagger fails: {reason}", todo="close other programs that use the card; or --device cpu") from error
         return _inferred(tagger, pictures[:half]) + _inferred(tagger, pictures[half:])
 
 
