@@ -16,7 +16,7 @@ from lorabake import tag_kinds
 from lorabake.families import POCKET
 from lorabake.kinds import Kind, choice, flag, number, one_number_of, path, pattern, text, whole
 from lorabake.networks import NETWORKS
-from lorabake.tag_presets import PRESETS
+from lorabake.tag_words import PRESETS
 
 REQUIRED: Any = ...
 OPTIMIZERS = ("AdamW8bit", "AdamW")

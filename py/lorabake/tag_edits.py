@@ -36,6 +36,9 @@ class Edits:
         return " ".join(words + ["--dedupe"] * self.dedupe + [f"--sort {self.sort}"] * bool(self.sort))
 
 
+NONE = Edits()
+
+
 def edits(
     *, add: Iterable[str], add_first: Iterable[str], remove: Iterable[str], replace: Iterable[str], others: Mapping[str, object]
 ) -> Edits:

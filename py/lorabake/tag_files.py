@@ -5,7 +5,7 @@ Not here: what is read from one file (captions.py), what py/tag.py does with the
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +29,15 @@ class Captioned:
         return captions.split_tags(self.text or "")
 
 
-def read_all(folder: Path) -> list[Captioned]:
+Reader = Callable[[], list[Captioned]]
+
+
+def read_all(folder: Path, extension: str = EXTENSION) -> list[Captioned]:
     """Every caption below the folder, names with _ or . left out. Raises UserError when there are no pictures."""
     found: dict[Path, Captioned] = {}
     for picture in pictures_below(folder):
-        read = captions.read(picture, EXTENSION)
-        file = read.path or picture.with_suffix(EXTENSION)
+        read = captions.read(picture, extension)
+        file = read.path or picture.with_suffix(extension)
         before = found.get(file)
         pictures = (*(before.pictures if before else ()), picture)
         found[file] = Captioned(file, pictures, read.text, read.problem)

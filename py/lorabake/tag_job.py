@@ -1,124 +1,225 @@
-"""What py/tag.py does with captions that are there: show, find, edit many at once, undo. Every edit is one entry of the journal.
+"""What py/tag.py does: show, find, check, tag by a model, edit many captions at once, undo. Every change is one entry of the journal.
 
-Not here: what an edit or an expression means (tag_edits.py, tag_query.py), files of captions (tag_files.py), how changes are kept and
-undone (journal.py), what --check looks at (checks.py).
+Not here: what an edit or an expression means (tag_edits.py, tag_query.py), tagging (tagging.py), files of captions (tag_files.py), how
+changes are kept and undone (journal.py), what --check looks at (checks.py).
 """
 
 import sys
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lorabake import captions, checks, console, journal, profile, tag_edits, tag_query
+from lorabake import (
+    captions,
+    checks,
+    console,
+    journal,
+    locks,
+    paths,
+    profile,
+    tag_changes,
+    tag_edits,
+    tag_query,
+    tag_wish,
+    tag_writing,
+    tagging,
+)
 from lorabake.errors import UsageError, UserError
-from lorabake.locks import Lock
+from lorabake.profile import Loaded
 from lorabake.tag_edits import Edits
-from lorabake.tag_files import Captioned, read_all, tag_counts, whole
+from lorabake.tag_files import EXTENSION, Captioned, Reader, read_all, tag_counts
+from lorabake.tag_kinds import Rule
+from lorabake.tag_query import Query
+from lorabake.tag_words import TAGGING
 from lorabake.wording import counted
 
-NAME = "tags"  # of the entries in the journal
-BUSY = "another job is at work in this folder"
-LOCK = "_lock.json"
-SHOWN_CHANGES = 5
+CHOICES = {"1": "check", "2": "tag", "": "check"}
+MENU = """What shall be done with it? (Enter: 1)
+  1  check pictures and captions, change nothing
+  2  tag the pictures that have no caption yet"""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The folder of pictures that was named, and the profile that named it, if one did."""
+
+    folder: Path
+    loaded: Loaded | None
+
+    def read(self) -> list[Captioned]:
+        return read_all(self.folder, self.loaded.profile.data.caption_extension if self.loaded else EXTENSION)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done to captions that are there: rules first, then edits, on those that `only` fits."""
+
+    rules: tuple[Rule, ...]
+    edits: Edits
+    only: Query | None
 
 
 def main(options: Namespace) -> int:
     """Exit code of py/tag.py."""
-    folder = dataset_of(Path(options.dataset or asked()))
+    dataset = dataset_of(Path(options.dataset or asked()))
+    if not options.dataset and not _anything(options):
+        setattr(options, chosen_from_menu(), True)
     if options.undo is not None:
-        return undo(folder, options.undo)
+        return undo(dataset.folder, options.undo)
     if options.history:
-        return show_history(folder)
-    wish = tag_edits.edits(
+        return show_history(dataset.folder)
+    edits = tag_edits.edits(
         add=options.add,
         add_first=options.add_first,
         remove=options.remove,
         replace=options.replace,
         others={"dedupe": options.dedupe, "sort": options.sort},
     )
-    query = tag_query.parse(options.find) if options.find is not None else None
-    found = read_all(folder)
-    chosen = [one for one in found if query is None or query(tag_query.plain_tags(one.text or ""))]
-    for one in found:
-        if one.problem:
-            console.say(f"{one.file}: {one.problem}")
-    if wish:
-        return edit(folder, chosen, wish, dry_run=options.dry_run, counts=tag_counts(found))
-    if options.stats:
-        return show_stats(chosen)
-    if options.check:
-        return checks.show(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
-    if query:
-        for one in chosen:
-            for picture in one.pictures:
-                console.result(f"{picture.relative_to(folder)}  {one.text or ''}")
-        console.say(f"{counted(sum(len(one.pictures) for one in chosen), 'picture')} of {sum(len(one.pictures) for one in found)}")
-        return 0
-    if sys.stdin and sys.stdin.isatty() and not options.dataset:  # a right-click names nothing: the look that changes nothing
-        return checks.show(folder, chosen, trigger=options.trigger, most_tokens=options.tokens, resolution=options.resolution)
-    raise UsageError(
-        "nothing to do was named",
-        allowed="--stats, --check, --find, --add, --remove, --replace and others: see --help",
-        todo="python py/tag.py FOLDER --stats",
-    )
+    only = tag_query.parse(options.find) if options.find is not None else None
+    if options.tag or any(getattr(options, name) for name in TAGGING):
+        return tag(dataset, options, edits, only)
+    if edits or options.rules:
+        change = Change(rules_of(dataset) if options.rules else (), edits, only)
+        return edit(dataset.folder, dataset.read, change, dry_run=options.dry_run)
+    if options.stats or options.check or options.tag_list or only:
+        return look(dataset, options, only)
+    return tag(dataset, options, edits, only)
+
+
+def _anything(options: Namespace) -> bool:
+    """Whether anything but a dataset was typed."""
+    return any(value not in (None, False, []) for name, value in vars(options).items() if name != "dataset")
 
 
 def asked() -> str:
     """The folder that a person at a console names or drags into the window, as after a right-click. Raises UsageError without one."""
     answer = ""
     if sys.stdin and sys.stdin.isatty():
-        console.say("Which dataset? Drag its folder or a profile here, then Enter. Empty: stop.")
-        try:
-            answer = input("> ").strip().strip("\"'")
-        except EOFError:  # Windows calls NUL a console
-            answer = ""
+        answer = _answer("Which dataset? Drag its folder or a profile here, then Enter. Empty: stop.").strip("\"'")
     if not answer:
-        raise UsageError("no dataset was named", todo="python py/tag.py FOLDER --stats")
+        raise UsageError("no dataset was named", todo="python py/tag.py FOLDER")
     return answer
 
 
-def dataset_of(given: Path) -> Path:
+def chosen_from_menu() -> str:
+    """What a person who right-clicked wants: the name of an option. Raises UsageError for an answer that is none."""
+    answer = _answer(MENU)
+    if answer not in CHOICES:
+        raise UsageError(f'"{answer}" is none of the choices', allowed=", ".join(filter(None, CHOICES)))
+    return CHOICES[answer]
+
+
+def _answer(question: str) -> str:
+    console.say(question)
+    try:
+        return input("> ").strip()
+    except EOFError:  # Windows calls NUL a console
+        return ""
+
+
+def dataset_of(given: Path) -> Dataset:
     """The folder of pictures that a folder or a profile names."""
-    if given.is_file():
-        return Path(profile.load(given, ()).profile.images)
-    if not given.is_dir():
-        raise UserError("there is no such folder or profile", where=str(given), todo='write it in "quotes" where it has spaces')
-    return given
+    loaded = profile.load(given, ()) if given.is_file() else None
+    folder = Path(loaded.profile.images) if loaded else given
+    if not folder.is_dir():
+        what = "there is no such folder" if loaded else "there is no such folder or profile"
+        raise UserError(what, where=str(folder), todo='write it in "quotes" where it has spaces')
+    return Dataset(folder, loaded)
 
 
-def edit(folder: Path, chosen: Sequence[Captioned], wish: Edits, *, dry_run: bool, counts: Mapping[str, int]) -> int:
-    """Apply the edits to every chosen caption; those that stay the same are not written."""
-    changes: list[tuple[Captioned, str]] = []
-    unread = [one for one in chosen if one.text is None and one.file.exists()]
-    for one in chosen:
-        after = captions.join_tags(tag_edits.apply(one.tags, wish, counts))
-        if one not in unread and after != captions.join_tags(one.tags):
-            changes.append((one, after))
-    for one, after in changes[:SHOWN_CHANGES]:
-        console.say(f"{one.file.relative_to(folder)}\n  - {one.text or ''}\n  + {after}")
-    if len(changes) > SHOWN_CHANGES:
-        console.say(f"... and {len(changes) - SHOWN_CHANGES} more")
-    if not dry_run and changes:
-        with Lock(folder, BUSY, name=LOCK), journal.Recorder(folder, NAME, wish.title()) as recorder:
-            recorder.write_texts({one.file: whole(one.file, one.text, after) for one, after in changes})
+def tag(dataset: Dataset, options: Namespace, edits: Edits, only: Query | None) -> int:
+    """Let a tagger write captions. Raises UsageError for words that a tagging does not take."""
+    if options.rules:
+        raise UsageError("--rules are applied by each tagging of a profile anyhow", todo="leave --rules out, or use it without tagging")
+    wish = tag_wish.of(options, dataset.loaded, edits, only)
+    run = tagging.Run(dataset.folder, wish, dry_run=options.dry_run, device=options.device, refresh=options.refresh_model)
+    return tagging.tag(run, dataset.read)
+
+
+def rules_of(dataset: Dataset) -> tuple[Rule, ...]:
+    """The profile's tag.rules. Raises UsageError where there are none."""
+    rules = dataset.loaded.profile.tag.rules if dataset.loaded else ()
+    if not rules:
+        where = str(dataset.loaded.path) if dataset.loaded else "a folder has no rules: name a profile"
+        raise UsageError("there are no tag.rules", where=where, todo="tag: {rules: [{remove: signature}]} in the profile")
+    return rules
+
+
+def edit(folder: Path, read: Reader, change: Change, *, dry_run: bool) -> int:
+    """Change every caption that is meant; those that stay the same are not written."""
+    if dry_run:
+        changes, unread, num_meant = changed(read(), change)
+    else:
+        with locks.dataset(folder):  # before reading: what another job is just writing must not be lost
+            changes, unread, num_meant = changed(read(), change)
+            title = " ".join(["the profile's rules"] * bool(change.rules) + [change.edits.title()] * bool(change.edits))
+            unread += tag_changes.write(folder, changes, title) if changes else []
+    for problem in unread:
+        console.say(problem)
+    tag_changes.show(folder, changes)
     verb = "would be changed" if dry_run else "changed"
-    console.result(f"{counted(len(changes), 'caption')} of {len(chosen)} {verb}")
+    console.result(f"{counted(len(changes), 'caption')} of {num_meant} {verb}")
     if changes and not dry_run:
         console.say("--undo takes it back")
     return 1 if unread else 0
 
 
-def show_stats(chosen: Sequence[Captioned]) -> int:
-    """All tags with their counts, most frequent first, in the spelling that is most common."""
+def changed(found: Sequence[Captioned], change: Change) -> tuple[list[tuple[Captioned, str]], list[str], int]:
+    """(captions that change, with their new texts; a line for each that cannot be read; how many were meant)."""
+    chosen = [one for one in found if change.only is None or change.only(tag_query.plain_tags(one.text or ""))]
+    unread = [f"{one.file}: {one.problem}, left as it is" for one in chosen if one.text is None and one.problem]
+    new = {one.file: one.tags for one in chosen if not (one.text is None and one.problem)}
+    for rule in change.rules:
+        new = tag_writing.ruled(new, rule, found)
+    counts = tag_writing.counts_with(new, found)
+    texts = {file: captions.join_tags(tag_edits.apply(tags, change.edits, counts)) for file, tags in new.items()}
+    return tag_changes.differing(chosen, texts), unread, len(chosen)
+
+
+def look(dataset: Dataset, options: Namespace, only: Query | None) -> int:
+    """Everything that changes nothing."""
+    found = dataset.read()
+    chosen = [one for one in found if only is None or only(tag_query.plain_tags(one.text or ""))]
+    for one in found:
+        if one.problem:
+            console.say(f"{one.file}: {one.problem}")
+    if options.check:
+        trigger = options.trigger[0] if options.trigger else None
+        return checks.show(
+            dataset.folder,
+            chosen,
+            trigger=trigger,
+            most_tokens=options.tokens or 150,
+            resolution=512 if options.resolution is None else options.resolution,
+        )
+    if options.stats or options.tag_list:
+        return show_stats(chosen, Path(options.tag_list) if options.tag_list else None)
+    for one in chosen:
+        for picture in one.pictures:
+            console.result(f"{picture.relative_to(dataset.folder)}  {one.text or ''}")
+    console.say(f"{counted(sum(len(one.pictures) for one in chosen), 'picture')} of {sum(len(one.pictures) for one in found)}")
+    return 0
+
+
+def show_stats(chosen: Sequence[Captioned], file: Path | None) -> int:
+    """All tags with their counts, most frequent first, in the spelling that is most common; into `file` where one is named."""
+    if file and file.exists():
+        raise UserError("there is a file of this name already", where=str(file), todo="name another one, or move that one away")
     spellings: dict[str, Counter[str]] = {}
     for one in chosen:
         for tag in one.tags:
             spellings.setdefault(tag_query.plain(tag), Counter())[tag] += 1
     counts = tag_counts(chosen)
-    for tag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        console.result(f"{count:>6}  {spellings[tag].most_common(1)[0][0]}")
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"{count:>6}  {spellings[tag].most_common(1)[0][0]}" for tag, count in ordered]
+    if file:
+        paths.write_text(file, "".join(f"{line}\n" for line in lines))
+    else:
+        for line in lines:
+            console.result(line)
     without = sum(len(one.pictures) for one in chosen if not one.text)
     total = sum(len(one.pictures) for one in chosen)
     console.say(f"{counted(len(counts), 'tag')} on {counted(total, 'picture')}; {without} without a caption")
@@ -138,12 +239,12 @@ def show_history(folder: Path) -> int:
 
 def undo(folder: Path, number: int) -> int:
     """Take back entry `number`, or with 0 the newest that still stands."""
-    standing = [job for job in journal.jobs(folder) if job.state != "undone" and number in (0, job.number)]
-    if not standing:
-        what = f"there is no entry {number} that still stands" if number else "there is nothing to undo"
-        raise UserError(what, where=str(folder), todo="--history lists what was done")
-    job = standing[-1]
-    with Lock(folder, BUSY, name=LOCK):
+    with locks.dataset(folder):
+        standing = [job for job in journal.jobs(folder) if job.state != "undone" and number in (0, job.number)]
+        if not standing:
+            what = f"there is no entry {number} that still stands" if number else "there is nothing to undo"
+            raise UserError(what, where=str(folder), todo="--history lists what was done")
+        job = standing[-1]
         undone = journal.undo(folder, job)
     for problem in undone.problems:
         console.say(problem)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from lorabake.tag_query import matches, plain
 
-PRESETS = ("none", "style", "character", "concept")
 NAME_KINDS = ("character", "artist")  # of a tagger's labels: left out for a style, whose trigger they would become, and for a character
 WORN_SHARE = 0.5  # of a folder's pictures: what is worn on fewer is a variation, and stays
 STYLE = ("artist name", "* (style)", "* (artist)")

@@ -5,31 +5,33 @@ Not here: the words themselves (tag_words.py), the tagging (tagging.py).
 
 from argparse import Namespace
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from lorabake import settings, tag_presets, triggers
+from lorabake import settings, tag_edits, tag_presets, triggers
 from lorabake.errors import UsageError
 from lorabake.kinds import Wrong
 from lorabake.profile import Loaded
 from lorabake.tag_choice import Choice
 from lorabake.tag_edits import Edits
+from lorabake.tag_query import Query
+from lorabake.tag_words import TAGGING
 
-LISTS = ("exclude",)  # words that can be given several times
-TYPED = (
-    *("model", "preset", "threshold", "character_threshold", "exclude", "underscores", "character_first", "character_expand"),
-    *("rating", "existing", "order", "batch_size"),
-)
+TYPED = tuple(name for name in TAGGING if name not in ("background", "device", "refresh_model"))
 
 
 @dataclass(frozen=True)
 class Wish:
-    """`tag` holds the settings, `model` a tagger's name or a folder, `edits` what was typed to be done to every caption that is written."""
+    """`tag` holds the settings, `model` a tagger's name or a folder, `edits` what was typed to be done to every caption that is written.
+
+    `only` limits it to captions whose tags fit.
+    """
 
     tag: settings.Tag
     model: str
     background: str
     trigger: triggers.Wish
-    edits: Edits = Edits()
+    edits: Edits = tag_edits.NONE
+    only: Query | None = None
 
     @property
     def choice(self) -> Choice:
@@ -49,23 +51,30 @@ class Wish:
         )
 
 
-def of(options: Namespace, loaded: Loaded | None, edits: Edits) -> Wish:
+def of(options: Namespace, loaded: Loaded | None, edits: Edits, only: Query | None = None) -> Wish:
     """Raises UsageError for a typed value that the same key of a profile would not take."""
     block = loaded.profile.tag if loaded else settings.Tag()
-    data = loaded.profile.data if loaded else settings.Data()
+    background = loaded.profile.data.background if loaded else settings.Data().background
     typed = {name: value for name in TYPED if (value := getattr(options, name)) not in (None, [], False)}
-    kinds = {key.dotted: key.kind for key in settings.keys()}
-    read = {}
-    for name, value in typed.items():
-        kind = kinds[f"tag.{name}"]
-        try:
-            read[name] = kind.parse(value if isinstance(value, list) else str(value).lower() if value is True else str(value))
-        except Wrong as wrong:
-            word = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{word}: {wrong.what}", allowed=kind.allowed, todo=f"{word} {wrong.todo}" if wrong.todo else "") from wrong
+    read = {name: _read(f"tag.{name}", value, f"--{name.replace('_', '-')}") for name, value in typed.items()}
     tag = block.model_copy(update=read)
     model = tag.model
     if loaded and "model" not in read and (loaded.path.absolute().parent / model).is_dir():
         model = str(loaded.path.absolute().parent / model)  # as every path of a profile
-    trigger = triggers.typed(options.trigger) if options.trigger else tag.trigger
-    return Wish(tag, model, data.background, trigger, edits)
+    if options.background:
+        background = _read("data.background", options.background, "--background")
+    return Wish(tag, model, background, trigger_of(options, loaded), edits, only)
+
+
+def _read(dotted: str, value: Any, word: str) -> Any:
+    """What was typed behind `word`, as the profile's key would read it."""
+    kind = {key.dotted: key.kind for key in settings.keys()}[dotted]  # noqa: SIM118  (no dict)
+    try:
+        return kind.parse(value if isinstance(value, list) else str(value).lower() if value is True else str(value))
+    except Wrong as wrong:
+        raise UsageError(f"{word}: {wrong.what}", allowed=kind.allowed, todo=f"{word} {wrong.todo}" if wrong.todo else "") from wrong
+
+
+def trigger_of(options: Namespace, loaded: Loaded | None) -> triggers.Wish:
+    """The trigger words that were typed, else the profile's."""
+    return triggers.typed(options.trigger) if options.trigger else loaded.profile.tag.trigger if loaded else None

@@ -3,21 +3,29 @@
 Not here: which tags a picture gets by its scores (tag_choice.py), reading and writing files (tagging.py).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lorabake import captions, tag_edits, tag_kinds, tag_presets, tag_query, triggers
 from lorabake.tag_edits import Edits
 from lorabake.tag_files import Captioned, tag_counts
-from lorabake.tag_query import plain
+from lorabake.tag_query import plain, plain_tags
 from lorabake.tag_wish import Wish
 
 Tags = list[str]
 
 
-def is_written(one: Captioned, existing: str) -> bool:
-    """Whether the caption is this tagging's to write: all of them but with `keep`, which fills the missing and the empty ones."""
-    return existing != "keep" or (not one.text and not one.problem)
+def is_written(one: Captioned, wish: Wish) -> bool:
+    """Whether the caption is this tagging's to write: all that were asked for, with `keep` only the missing and the empty ones.
+
+    What cannot be read has no tags that could be kept or added to: only `overwrite` writes it.
+    """
+    if wish.only and not wish.only(plain_tags(one.text or "")):
+        return False
+    if one.text is None and one.problem:
+        return wish.tag.existing == "overwrite"
+    return wish.tag.existing != "keep" or not one.text
 
 
 def captions_of(folder: Path, found: Sequence[Captioned], tags: Mapping[Path, Tags], wish: Wish) -> dict[Path, str]:
@@ -25,11 +33,13 @@ def captions_of(folder: Path, found: Sequence[Captioned], tags: Mapping[Path, Ta
 
     `found` is the whole dataset as it is now. Raises UsageError for a trigger word of a folder that is not there.
     """
-    words = triggers.by_folder(wish.trigger, [concept_folder(folder, path) for one in found for path in one.pictures], preset=wish.tag.preset)
+    words = triggers.by_folder(
+        wish.trigger, [concept_folder(folder, path) for one in found for path in one.pictures], preset=wish.tag.preset
+    )
     left = _left_to_write(folder, tags, wish.tag.preset)
     new: dict[Path, Tags] = {}
     for one in found:
-        if is_written(one, wish.tag.existing) and all(path in left for path in one.pictures):
+        if is_written(one, wish) and all(path in left for path in one.pictures):
             before = one.tags if wish.tag.existing == "merge" else []
             new[one.file] = united([before, *(left[path] for path in one.pictures)])
     frame = Edits(add=wish.tag.append, add_first=wish.tag.first)
@@ -54,6 +64,15 @@ def _left_to_write(folder: Path, tags: Mapping[Path, Tags], preset: str) -> dict
     for group in groups.values():
         left |= zip(group, tag_presets.reduced([tags[path] for path in group], preset), strict=True)
     return left
+
+
+def left_out(folder: Path, tags: Mapping[Path, Tags], preset: str) -> dict[str, list[str]]:
+    """Concept folder -> the tags that the preset leaves to the LoRA itself, those of most pictures first."""
+    left, gone = _left_to_write(folder, tags, preset), dict[str, Counter[str]]()
+    for path, own in tags.items():
+        kept = set(left[path])
+        gone.setdefault(concept_folder(folder, path), Counter()).update(tag for tag in own if tag not in kept)
+    return {name: [tag for tag, _ in counts.most_common()] for name, counts in gone.items() if counts}
 
 
 def concept_folder(folder: Path, picture: Path) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorabake import captions, console, locks, tag_changes, tag_choice, tag_labels, tag_models, tag_writing, tagger, triggers
+from lorabake import console, locks, tag_changes, tag_choice, tag_labels, tag_models, tag_writing, tagger, triggers
 from lorabake.errors import Stopped
 from lorabake.stopper import Stopper
 from lorabake.tag_files import Captioned, Reader, tag_counts
-from lorabake.tag_scores import Store, stamp_of
+from lorabake.tag_scores import Scores, Stamp, Store, stamp_of
 from lorabake.tag_wish import Wish
 from lorabake.wording import counted, listed
 
@@ -48,9 +48,9 @@ def tag(run: Run, read: Reader) -> int:
     model = tag_models.folder_of(run.wish.model, refresh=run.refresh)
     with locks.dataset(run.folder), Stopper((run.folder / STOP_FILE,)).listening() as stopper:
         with Store(run.folder, model=tag_labels.layout(model)[0], background=run.wish.background) as store:
-            _score(run, model, todo, store, stopper)
+            looked_at = _score(run, model, todo, store, stopper)
             found = read()  # it was hours ago: captions and pictures may have changed
-            tags = _tags(run, model, found, store)
+            tags = _tags(run, model, found, store, looked_at)
         changes = tag_changes.differing(found, tag_writing.captions_of(run.folder, found, tags, run.wish))
         changes = [(one, text) for one, text in changes if text]
         if not run.dry_run and changes:
@@ -75,7 +75,7 @@ def _to_write(run: Run, found: Sequence[Captioned]) -> list[Path]:
     for one in found:
         if one.text is None and one.problem and run.wish.tag.existing != "overwrite":
             run.problems.append(f"{one.file}: {one.problem}; left as it is, --existing overwrite writes it anew")
-        if not tag_writing.is_written(one, run.wish.tag.existing):
+        if not tag_writing.is_written(one, run.wish):
             continue
         for path in one.pictures:
             if str(path).isascii() or _is_unicode(path):
@@ -93,20 +93,22 @@ def _is_unicode(path: Path) -> bool:
     return True
 
 
-def _score(run: Run, model: Path, todo: Sequence[Path], store: Store, stopper: Stopper) -> None:
-    """Look at every picture whose scores are not known yet. Raises Stopped, with all scores so far kept."""
+def _score(run: Run, model: Path, todo: Sequence[Path], store: Store, stopper: Stopper) -> set[Path]:
+    """Look at every picture whose scores are not known yet; returns those whose scores are there. Raises Stopped, with all so far kept."""
     missing = [path for path in todo if store.find(path) is None]
     if len(missing) < len(todo):
         console.say(f"{counted(len(todo) - len(missing), 'picture')} looked at before, {len(missing)} to do")
     if not missing:
-        return
+        return set(todo)
     opened = tagger.opened(model, device=run.device, batch=run.wish.tag.batch_size)
     tagger.say_device(opened)
-    rows = []
+    rows: list[tuple[Path, Stamp, Scores]] = []
+    failed = set()
     with console.Bar(len(missing), "tagging") as bar:
         for number, one in enumerate(tagger.score_all(opened, missing, background=run.wish.background), 1):
             if one.problem or one.stamp is None:
                 run.problems.append(one.problem or f"{one.path}: it is gone")
+                failed.add(one.path)
             else:
                 rows.append((one.path, one.stamp, one.scores))
             bar.update(number)
@@ -120,10 +122,14 @@ def _score(run: Run, model: Path, todo: Sequence[Path], store: Store, stopper: S
                     where=str(run.folder),
                     todo="start it again: it goes on from here",
                 )
+    return set(todo) - failed
 
 
-def _tags(run: Run, model: Path, found: Sequence[Captioned], store: Store) -> dict[Path, list[str]]:
-    """Every picture that was looked at, now or before, with its tags. One that changed since is told and left out."""
+def _tags(run: Run, model: Path, found: Sequence[Captioned], store: Store, looked_at: set[Path]) -> dict[Path, list[str]]:
+    """Every picture that was looked at, now or before, with its tags. One that changed since is told and left out.
+
+    Those with captions that stay count too: which clothes a character usually wears is seen on all pictures.
+    """
     labels, choice = tag_labels.read(model), run.wish.choice
     tags = {}
     for one in found:
@@ -131,16 +137,16 @@ def _tags(run: Run, model: Path, found: Sequence[Captioned], store: Store) -> di
             scores = store.find(path)
             if scores is not None:
                 tags[path] = tag_choice.tags_of(scores, labels, choice)
-            elif store.knew(path) and stamp_of(path):
+            elif path in looked_at and stamp_of(path):
                 run.problems.append(f"{path}: it was changed while the job ran; start again for its tags")
     return tags
 
 
-def _sum_up(
-    run: Run, found: Sequence[Captioned], tags: Mapping[Path, Sequence[str]], changes: Sequence[tuple[Captioned, str]]
-) -> None:
+def _sum_up(run: Run, found: Sequence[Captioned], tags: Mapping[Path, list[str]], changes: Sequence[tuple[Captioned, str]]) -> None:
     for folder, gone in tag_writing.left_out(run.folder, tags, run.wish.tag.preset).items():
-        console.say(f"{folder}: not written, so that the LoRA learns it as its own ({run.wish.tag.preset}): {listed(gone, most=SHOWN_TAGS)}")
+        console.say(
+            f"{folder}: not written, so that the LoRA learns it as its own ({run.wish.tag.preset}): {listed(gone, most=SHOWN_TAGS)}"
+        )
     new = {one.file: text for one, text in changes}
     counts: Counter[str] = tag_counts([Captioned(one.file, one.pictures, new.get(one.file, one.text), one.problem) for one in found])
     if counts:
