@@ -98,21 +98,39 @@ def _told(repository: str, file: str) -> Any:
 
 
 def _fetch(repository: str, file: str, facts: Any, folder: Path) -> dict[str, Any]:
-    """One file, checked, in its place. A copy that is there already stays until the new one is whole."""
-    from huggingface_hub import hf_hub_download
+    """One file, checked, in its place. A copy that is there already stays until the new one is whole.
 
-    aside = folder / "_download"
+    hf_hub_download throws away what had arrived when it is interrupted, so the part is ours and only the transfer is the hub's.
+    """
+    place = folder / file.rpartition("/")[2]
+    part = folder / f"_{place.name}.{(facts.etag or 'new')[:12]}.part"
     for _ in range(2):
-        place = _asking(repository, lambda: hf_hub_download(repository, file, revision=facts.commit_hash, local_dir=aside))
-        fetched = Path(place)
-        sha256, git_sha1 = digests(fetched)
+        _asking(repository, lambda: _transfer(repository, file, facts, part))
+        size = part.stat().st_size
+        sha256, git_sha1 = digests(part)
         wanted = {SHA256: sha256, GIT_SHA1: git_sha1}.get(len(facts.etag or ""))
-        if (facts.size is None or fetched.stat().st_size == facts.size) and (wanted is None or wanted == facts.etag):
-            size = fetched.stat().st_size
-            paths.rename_over(fetched, folder / fetched.name)
+        if facts.size in (None, size) and wanted in (None, facts.etag):
+            paths.rename_over(part, place)
+            for older in folder.glob(f"_{place.name}.*.part"):
+                older.unlink()
             return {"size": size, "sha256": sha256, "etag": facts.etag, "commit": facts.commit_hash}
-        fetched.unlink()  # damaged on the way: the second try fetches it whole
+        part.unlink()  # damaged on the way: the second try fetches it whole
     raise UserError(f"{file} arrives damaged, twice", where=repository, todo="try again later, or name a folder with --model")
+
+
+def _transfer(repository: str, file: str, facts: Any, part: Path) -> None:
+    """What is still missing of a file, behind what has arrived of it."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    part.touch()
+    with part.open("r+b") as stream:  # not for appending: where the server sends it all anew, it is written from the start
+        had_bytes = stream.seek(0, os.SEEK_END)
+        url = hf_hub_url(repository, file, revision=facts.commit_hash)
+        http_get(url, stream, resume_size=had_bytes, headers=build_hf_headers(), expected_size=facts.size)
+        stream.truncate()
+        os.fsync(stream.fileno())
 
 
 def digests(file: Path) -> tuple[str, str]:
