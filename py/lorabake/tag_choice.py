@@ -13,6 +13,7 @@ from lorabake.tag_query import matches, plain
 
 SHORT = 3  # characters: up to here underscores belong to a face, such as ^_^
 WORD = re.compile(r"[^\W_]{2}")  # a tag without two letters in a row is a face too, such as (o)_(o)
+NO_TAGS = ("rating", "quality")  # of these one is always the likeliest, which says little about a picture
 SERIES = re.compile(r"(.+)_\(([^()]+)\)")
 
 
@@ -38,7 +39,7 @@ def tags_of(scores: Mapping[int, float], labels: Labels, choice: Choice) -> list
     characters: list[tuple[float, str]] = []
     for number, score in sorted(scores.items()):
         kind = labels.kinds[number]
-        if kind == "rating" or kind in choice.kinds_out:
+        if kind in NO_TAGS or kind in choice.kinds_out:
             continue
         is_character = kind == "character"
         if score >= (choice.character_threshold if is_character else choice.threshold):

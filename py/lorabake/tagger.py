@@ -76,6 +76,7 @@ def _session(file: Path, providers: Sequence[str]) -> Any:
     ort.set_default_logger_severity(FATAL_ONLY)
     options = ort.SessionOptions()
     options.log_severity_level = FATAL_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait for each other take from the decoders
     try:
         return ort.InferenceSession(os.fspath(file), options, providers=list(providers))
     except _failures() as error:
