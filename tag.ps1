@@ -1,12 +1,15 @@
 #Requires -Version 5.1
 <#
 .SYNOPSIS
-    Count, check and edit the captions of a dataset; every edit can be undone.
+    Tag the pictures of a dataset by a model; count, check and edit their captions. Every change can be undone.
 .DESCRIPTION
-    Takes a folder of pictures with their captions, or a profile. Edits apply to all captions, or to those that -Find names.
-    Exit codes: 0 done, 1 you can fix it, 2 wrong words, 3 our bug.
+    Takes a folder of pictures, or a profile. When nothing else is asked for, pictures without a caption are tagged.
+    Edits apply to all captions, or to those that -Find names.
+    Exit codes: 0 done, 1 you can fix it, 2 wrong words, 3 our bug, 13 stopped (the next start goes on).
 .EXAMPLE
-    .\tag.ps1 D:\Datasets\junwool -Stats
+    .\tag.ps1 D:\Datasets\junwool -Preset style
+.EXAMPLE
+    .\tag.ps1 D:\Datasets\junwool -Check
 .EXAMPLE
     .\tag.ps1 D:\Datasets\junwool -Find '1girl and not solo' -Remove signature -AddFirst junwool
 #>
@@ -14,18 +17,52 @@
 param(
     # A folder of pictures, or a profile.
     [Parameter(Position = 0)] [string] $Dataset,
+    # Tag also where edits are named: those are made to what is written.
+    [switch] $Tag,
+    # A tagger by name, owner/name, or a folder with model.onnx.
+    [string] $Model,
+    # What captions leave to the LoRA itself: none, style, character or concept.
+    [string] $Preset,
+    # Word in front; auto; FOLDER=WORD for each folder. With -Check: the word that every caption should have.
+    [string[]] $Trigger,
+    # Captions that are there already: keep, merge or overwrite.
+    [string] $Existing,
+    # Lower: more tags, more of them wrong.
+    [string] $Threshold,
+    # The same for names of characters.
+    [string] $CharacterThreshold,
+    # Tags that are not written, * for anything.
+    [string[]] $Exclude,
+    # long_hair instead of long hair.
+    [switch] $Underscores,
+    # Names of characters before the other tags.
+    [switch] $CharacterFirst,
+    # name_(series) as two tags.
+    [switch] $CharacterExpand,
+    # Write the rating tag: no, first or last.
+    [string] $Rating,
+    # Order of the tags: file (the tagger's list) or score.
+    [string] $Order,
+    # Colour under transparent places, as in the bake.
+    [string] $Background,
+    # Pictures at a time.
+    [string] $BatchSize,
+    # Where the tagger runs: cuda or cpu.
+    [string] $Device,
+    # Ask for a newer tagger than the one that is here.
+    [switch] $RefreshModel,
     # All tags with their counts.
     [switch] $Stats,
+    # Write all tags with their counts into this text file.
+    [string] $TagList,
+    # Only pictures whose tags fit: tags, and, or, not, brackets, * for anything.
+    [string] $Find,
     # What is odd in pictures and captions.
     [switch] $Check,
-    # With -Check: the word that every caption should have.
-    [string] $Trigger,
     # With -Check: how many tokens the bake will read: 75, 150 or 225.
     [string] $Tokens,
     # With -Check: the resolution of the bake, in px.
     [string] $Resolution,
-    # Only pictures whose tags fit: tags, and, or, not, brackets, * for anything.
-    [string] $Find,
     # Tags to put at the end, where missing.
     [string[]] $Add,
     # Tags to put at the front.
@@ -38,9 +75,11 @@ param(
     [switch] $Dedupe,
     # Sort tags: name or count.
     [string] $Sort,
-    # Show what an edit would change.
+    # Apply the profile's tag.rules to the captions that are there.
+    [switch] $Rules,
+    # Show what would be changed.
     [switch] $DryRun,
-    # Take back the edit of this number; 0 is the newest.
+    # Take back the change of this number; 0 is the newest.
     [string] $Undo,
     # What was changed here, newest first.
     [switch] $History,

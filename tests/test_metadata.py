@@ -76,6 +76,7 @@ def plan(**changes: Any) -> Plan:
         "unet_lr_used": 6.4e-4,
         "text_encoder_lr_used": 1.2e-4,
         "precision": "fp16",
+        "triggers": {"5_a b": "junwool"},
     }
     missing = {field.name: None for field in dataclasses.fields(Plan) if field.name not in values}
     return Plan(**(missing | values | changes))
@@ -151,6 +152,7 @@ def test_model_specification():
     assert (found["modelspec.title"], found["modelspec.resolution"], found["modelspec.encoder_layer"]) == ("junwool", "512x512", "2")
     assert len(found["modelspec.date"]) == 19 and found["modelspec.prediction_type"] == "epsilon"
     assert found["modelspec.author"] == "me" and "modelspec.license" not in found
+    assert found["modelspec.trigger_phrase"] == "junwool"
 
 
 def test_conv_networks_say_their_conv_rank_as_text():

@@ -14,7 +14,7 @@ import pytest
 
 import sd1_header
 from lorabake import dataset, paths, plan, plan_costs, plan_data, plan_fit
-from lorabake.errors import UserError
+from lorabake.errors import UsageError, UserError
 from lorabake.families import FAMILIES
 from lorabake.hashes import HashMemory
 from lorabake.plan_advice import LEAST_STEPS, MOST_STEPS
@@ -534,3 +534,25 @@ def test_two_hundred_pictures_in_under_two_seconds_without_torch(tmp_path):
     seconds, banned = done.stdout.split(" ", 1)
     assert "torch" not in banned, banned
     assert float(seconds) < 2
+
+
+# --- trigger words
+
+
+def test_trigger_words_are_kept_in_front_told_where_they_lack_and_known_by_folder(tmp_path):
+    picture(tmp_path / "set/5_anna/a.png", "anna, x")
+    picture(tmp_path / "set/5_anna/b.png", "x")
+    picture(tmp_path / "set/3_bob/c.png", "Bob, x")
+    made = make(tmp_path, tmp_path / "set", {"tag.trigger": "auto"})
+    assert made.triggers == {"5_anna": "anna", "3_bob": "bob"} and made.data.keep_tokens == 1
+    assert "1 picture in 5_anna without the trigger word anna: b.png" in told(made) and "bob: " not in told(made)
+    assert make(tmp_path, tmp_path / "set", {"tag.trigger": "auto", "data.keep_tokens": "0"}).data.keep_tokens == 0
+    plain = make(tmp_path, tmp_path / "set")
+    assert plain.triggers == {} and plain.data.keep_tokens == 0 and "trigger" not in told(plain)
+
+
+def test_a_trigger_word_for_no_folder_is_told_with_its_line(tmp_path):
+    picture(tmp_path / "set/5_anna/a.png", "anna, x")
+    with pytest.raises(UsageError, match='no folder "carl"') as caught:
+        make(tmp_path, tmp_path / "set", {"tag.trigger": "{carl: x}"})
+    assert "tag.trigger" in caught.value.where

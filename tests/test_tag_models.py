@@ -1,4 +1,4 @@
-"""Taggers are downloaded once, checked, resumed, and then need no network; against a hub on this machine, through huggingface_hub itself."""
+"""Taggers are downloaded once, checked, resumed, and then need no network; against a hub on this machine, by huggingface_hub itself."""
 
 import json
 import os

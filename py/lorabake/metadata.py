@@ -211,6 +211,7 @@ def model_spec(plan: Plan) -> dict[str, str]:
         "author": save.author,
         "tags": save.tags,
         "license": save.license,
+        "trigger_phrase": ", ".join(dict.fromkeys(plan.triggers.values())),
     }
     return {f"modelspec.{key}": value for key, value in values.items() if value}
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lorabake import hardware, plan_costs, plan_data, plan_prompts, plan_settings, schedule
-from lorabake.errors import UserError
+from lorabake import hardware, plan_costs, plan_data, plan_prompts, plan_settings, schedule, triggers
+from lorabake.errors import UsageError, UserError
 from lorabake.families import FAMILIES, Base, Family, identify
 from lorabake.modelfile import read_contents
 from lorabake.networks import NETWORKS
@@ -42,6 +42,15 @@ class _Subject:
     shapes: Shapes
     found: Scan
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def triggers(self) -> dict[str, str]:
+        """Folder -> its trigger word, for folders that have one. Raises UsageError for a word whose folder is not there."""
+        tag = self.loaded.profile.tag
+        words = triggers.by_folder(
+            tag.trigger, [folder.name for folder in self.found.folders if not folder.regularization], preset=tag.preset
+        )
+        return {folder: word for folder, word in words.items() if word}
 
     @property
     def native_px(self) -> int:
@@ -99,7 +108,7 @@ def _told_of(loaded: Loaded, key: str) -> Iterator[None]:
     """Errors inside name the line of the profile too: of several profiles one must know which."""
     try:
         yield
-    except UserError as error:
+    except (UserError, UsageError) as error:
         error.where = ": ".join(part for part in (loaded.where(key), error.where) if part)
         raise
 
@@ -111,7 +120,9 @@ def _short(base: Base) -> Base:
 def _pictures(subject: _Subject) -> tuple[Data, tuple[Picture, ...]]:
     """The data settings resolved, all pictures placed and the held-out ones chosen."""
     asked = subject.loaded.profile.data
-    data, reasons = plan_data.resolve(asked, subject.base, subject.row)
+    with _told_of(subject.loaded, "tag.trigger"):
+        words = subject.triggers
+    data, reasons = plan_data.resolve(asked, subject.base, subject.row, has_trigger=bool(words))
     placed = plan_data.place(subject.found, data, subject.row)
     num_training = sum(not p.regularization for p in placed)
     count = plan_data.holdout_count(asked.holdout, num_training)
@@ -191,4 +202,5 @@ def _draft(
         notes=tuple(remarks),
         reasons=dict(reasons),
         typed=tuple(sorted(subject.loaded.typed)),
+        triggers=subject.triggers,
     )

@@ -15,6 +15,7 @@ from lorabake.plan_types import Plan
 from lorabake.profile import Loaded
 from lorabake.scan import Scan
 from lorabake.scan_layout import repeats_of
+from lorabake.tag_query import plain, plain_tags
 from lorabake.wording import counted, listed
 
 # The guides' figures: steps counted at batch 1, pictures, ranks.
@@ -40,7 +41,7 @@ def advise(plan: Plan, found: Scan, loaded: Loaded) -> tuple[tuple[str, ...], tu
         *_pictures_badly_used(plan),
         *_costs(plan),
     ]
-    notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_not_checked(plan)]
+    notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_without_trigger(plan), *_not_checked(plan)]
     return tuple(notes), tuple(warnings)
 
 
@@ -195,6 +196,17 @@ def _looks_of_pictures(plan: Plan, found: Scan) -> Iterator[str]:
     filled = looks / (plan.batches_per_epoch * (plan.train.batch_size or 1))
     if filled < 0.7 and plan.batches_per_epoch > 1:
         yield f"batches are {filled:.0%} full on average, because each holds pictures of one bucket only"
+
+
+def _without_trigger(plan: Plan) -> Iterator[str]:
+    """A word that is missing in a caption is learned from the other pictures only."""
+    for index, folder in enumerate(plan.folders):
+        word = plan.triggers.get(folder.name)
+        if word and not folder.regularization:
+            bare = [p.path for p in plan.pictures if p.folder == index and plain(word) not in plain_tags(p.caption)]
+            names = listed([Path(path).name for path in bare])
+            if bare:
+                yield f"{counted(len(bare), 'picture')} in {folder.name} without the trigger word {word}: {names}"
 
 
 def _not_checked(plan: Plan) -> Iterator[str]:

@@ -69,7 +69,7 @@ def bucket_range(resolution: int, step: int) -> tuple[int, int]:
     return max(step, int(low // step) * step), int(-(-high // step)) * step
 
 
-def resolve(data: Data, base: Base, row: Family) -> tuple[Data, dict[str, str]]:
+def resolve(data: Data, base: Base, row: Family, *, has_trigger: bool = False) -> tuple[Data, dict[str, str]]:
     """`data` with resolution, bucket sides and keep_tokens filled in, and why. Raises UserError when typed sides do not fit together."""
     reasons = {}
     resolution = data.resolution or base.resolution or row.resolution
@@ -91,7 +91,7 @@ def resolve(data: Data, base: Base, row: Family) -> tuple[Data, dict[str, str]]:
             allowed="min_bucket <= resolution <= max_bucket",
             todo=f"{key.partition('.')[2]}: auto, or a data.resolution between {low} and {high}",
         )
-    keep = data.keep_tokens if data.keep_tokens is not None else 0
+    keep = data.keep_tokens if data.keep_tokens is not None else int(has_trigger)
     resolved = {"resolution": resolution, "min_bucket": low, "max_bucket": high, "keep_tokens": keep}
     return data.model_copy(update=resolved), reasons
 

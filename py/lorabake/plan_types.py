@@ -67,6 +67,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     typed: tuple[str, ...] = ()  # dotted keys that the user typed, in the profile or with --set
+    triggers: Mapping[str, str] = field(default_factory=dict)  # folder -> its trigger word, for folders that have one
 
     @property
     def lora_bytes(self) -> int:

@@ -84,14 +84,19 @@ def suggestion(run: Run, pictures: Pictures) -> str:
         return ""
     stem = found.file.removesuffix(".safetensors")
     tag = f"<lora:{stem}:{STRENGTH_TO_START}>"
+    words = list(dict.fromkeys((run.plan.get("triggers") or {}).values()))
+    prompt = ", ".join([*words[:1], tag])
+    others = (
+        f" Trigger words: {', '.join(f'{word} ({folder})' for folder, word in run.plan['triggers'].items())}." if len(words) > 1 else ""
+    )
     drawn = next((made.drawn[0] for made in run.samples if made.step == found.step), None)
     shown = picture(drawn, pictures, f"{stem}: ") if drawn and drawn.path in pictures else ""
     return (
         f'<section class="card suggest">{shown}<div class="say"><div class="soft">Try this file first '
         f'<span class="chip">{esc(CERTAINTY.get(found.sure, found.sure))}</span></div><p class="file">{esc(found.file)}</p>'
         f"<p>{esc(found.reason)}</p>"
-        f'<p>In a web UI, copy the file into its Lora folder and write <code class="take">{esc(tag)}</code> into the prompt; '
-        "raise or lower the number to taste. ComfyUI: a Load LoRA node with that strength.</p></div></section>"
+        f'<p>In a web UI, copy the file into its Lora folder and write <code class="take">{esc(prompt)}</code> into the prompt; '
+        f"raise or lower the number to taste.{esc(others)} ComfyUI: a Load LoRA node with that strength.</p></div></section>"
     )
 
 
