@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import baking
-from lorabake import journal, tag_job
+from lorabake import journal, tag_job, tag_words
 from lorabake.errors import UsageError, UserError
 
 SCRIPT = Path(__file__).parents[1] / "py" / "tag.py"
@@ -25,10 +24,12 @@ CAPTIONS = {
 
 
 def run(folder, **options):
-    lists = {name: [] for name in ("add", "add_first", "remove", "replace")}
-    flags = dict.fromkeys(("stats", "check", "dedupe", "dry_run", "history"), False)
-    nothing = dict.fromkeys(("find", "sort", "trigger", "undo"))
-    return tag_job.main(Namespace(dataset=str(folder), **{"tokens": 75, "resolution": 64, **lists, **flags, **nothing, **options}))
+    """As typed: find="x" is --find x, a list is the word several times, True a word alone."""
+    words = [str(folder)]
+    for name, value in options.items():
+        word = f"--{name.replace('_', '-')}"
+        words += [word] if value is True else [part for one in (value if isinstance(value, list) else [value]) for part in (word, str(one))]
+    return tag_job.main(tag_words.parse(None, words))
 
 
 def texts(folder):
@@ -55,13 +56,24 @@ def test_counts(folder, capsys):
 
 def test_what_is_odd(folder, capsys):
     (folder / "2_boy/d.txt").write_text("1boy, 2boys, " + ", ".join(f"tag{number}" for number in range(40)), encoding="utf-8")
-    assert run(folder, check=True, trigger="junwool") == 0
+    assert run(folder, check=True, trigger="junwool", tokens=75, resolution=64) == 0
     lines = {line.partition(": ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert set(lines) == {"small", "one colour", "twice", "empty", "cut off", "trigger", "contradiction", "spelling"}
     assert "4 files are the same" in lines["twice"]
     assert "tag39" in lines["cut off"] or "more" in lines["cut off"]
     assert str(Path("2_boy/d.png")) in lines["contradiction"] and "red eyes" in lines["spelling"]
     assert '4 pictures without the trigger word "junwool"' in lines["trigger"]
+
+
+def test_a_list_of_all_tags_as_a_file(folder, tmp_path):
+    assert run(folder, tag_list=tmp_path / "tags.txt", find="1girl") == 0
+    assert (tmp_path / "tags.txt").read_text(encoding="utf-8").split("\n") == [
+        "     2  1girl",
+        "     2  red eyes",
+        "     1  signature",
+        "     1  solo",
+        "",
+    ]
 
 
 def test_finding(folder, capsys):
@@ -147,8 +159,8 @@ def test_a_profile_stands_for_its_pictures(tmp_path, capsys):
 def test_bad_words(folder, tmp_path):
     with pytest.raises(UsageError, match="64 to 8192"):
         run(folder, check=True, resolution=0)
-    with pytest.raises(UsageError, match="nothing to do"):
-        run(folder)
+    with pytest.raises(UserError, match="already"):
+        run(folder, tag_list=folder / "2_boy" / "d.txt")
     with pytest.raises(UserError, match="no such folder"):
         run(tmp_path / "none", stats=True)
     (tmp_path / "empty").mkdir()
@@ -163,6 +175,8 @@ def test_a_right_click_asks_for_the_folder_and_checks_it(folder):
     with Terminal([sys.executable, str(SCRIPT)], cwd=folder) as window:
         window.expect(">", timeout_s=60)
         window.type(f'"{folder}"\r')
+        window.expect("What shall be done with it?", timeout_s=60)
+        window.type("\r")
         window.expect("about 4 pictures and their captions", timeout_s=60)
         assert window.wait(timeout_s=30) == 0
     done = subprocess.run([sys.executable, str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
