@@ -83,6 +83,8 @@ param(
     [string] $Undo,
     # What was changed here, newest first.
     [switch] $History,
+    # What that entry of -History changed; 0 is the newest.
+    [string] $Diff,
     # Never wait for a key at the end.
     [switch] $NoPause
 )

@@ -97,6 +97,18 @@ def test_an_edit_of_what_was_found_and_its_undoing(folder, capsys):
         run(folder, undo=0)
 
 
+def test_what_an_edit_changed_can_be_read_later(folder, capsys):
+    run(folder, find="signature", replace=["signature=\u732b"])
+    run(folder, add=["x"])
+    capsys.readouterr()
+    assert run(folder, diff=1) == 0
+    assert capsys.readouterr().out == "5_girl/b \U0001f408.txt\n  - 1girl, Red_Eyes, signature\n  + 1girl, Red_Eyes, \u732b\n"
+    assert run(folder, diff=0) == 0
+    assert capsys.readouterr().out.count("  + ") == 4
+    with pytest.raises(UserError, match="no entry 9"):
+        run(folder, diff=9)
+
+
 def test_an_older_edit_can_be_undone_by_its_number(folder):
     run(folder, find="1boy", replace=["1boy=1girl"])
     run(folder, find="signature", remove=["signature"])

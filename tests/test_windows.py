@@ -12,7 +12,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import tagger_model
 import tools
 
 pytestmark = pytest.mark.windows
@@ -171,6 +173,28 @@ def test_pictures_are_flattened_and_captions_edited_and_all_of_it_undone(house):
     script("tag.py", "--undo")
     script("flatten.py", "--undo")
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def tag(house, folder, *words):
+    """tag.ps1 as the Task Scheduler starts it."""
+    script = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", of_windows(house / "tag.ps1")]
+    return start(house, *script, of_windows(folder), *words, python=False)
+
+
+def test_a_tagger_writes_captions_through_the_launcher(house):
+    """onnxruntime on Windows, names that cp1252 cannot write, a preset, a second run that looks at nothing again."""
+    folder, model = house / "tagged \u732b" / "5_anna", tagger_model.write(house / "tagger \u00e9")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, colour in {"\u8d64": "red", "\U0001f535": "blue"}.items():
+        Image.new("RGB", (40, 24), colour).save(folder / f"{name}.png")
+    done = tag(house, folder.parent, "-Model", of_windows(model), "-Preset", "character", "-Rating", "last", "-NoPause")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "\u8d64.txt").read_text(encoding="utf-8").strip() == "anna, red theme, 1girl, signature, ^_^, questionable"
+    again = tag(house, folder.parent, "-Model", of_windows(model), "-Existing", "merge", "-AddFirst", "x", "-Tag", "-NoPause")
+    assert again.returncode == 0 and "looked at before, 0 to do" in again.stderr, again.stderr
+    assert tag(house, folder.parent, "-Undo", "0").returncode == 0 and tag(house, folder.parent, "-Undo", "0").returncode == 0
+    assert not list(folder.glob("*.txt"))
+    assert tag(house, folder.parent, "-Threshold", "2").returncode == 2
 
 
 HOLD = "import sys; file = open(sys.argv[1], 'rb'); print('held', flush=True); sys.stdin.read()"

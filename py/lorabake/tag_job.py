@@ -71,6 +71,8 @@ def main(options: Namespace) -> int:
         return undo(dataset.folder, options.undo)
     if options.history:
         return show_history(dataset.folder)
+    if options.diff is not None:
+        return show_diff(dataset.folder, options.diff)
     edits = tag_edits.edits(
         add=options.add,
         add_first=options.add_first,
@@ -234,6 +236,23 @@ def show_history(folder: Path) -> int:
         console.result(f"{job.number:>4}  {when}  {job.state:<11}  {counted(len(job.changes), 'file'):<10}  {job.name}: {job.title}")
     if not jobs:
         console.say("nothing was changed here yet")
+    return 0
+
+
+def show_diff(folder: Path, number: int) -> int:
+    """What entry `number` changed, or with 0 the newest: captions before and after, pictures with the place of their originals."""
+    jobs = [job for job in journal.jobs(folder) if number in (0, job.number)]
+    if not jobs:
+        what = f"there is no entry {number}" if number else "nothing was changed here yet"
+        raise UserError(what, where=str(folder), todo="--history lists what was done")
+    job = jobs[-1]
+    console.say(f"{job.number}, {job.state}: {job.name}: {job.title}")
+    for change in job.changes:
+        if change.kind != "text":
+            console.result(f"{change.path}{' -> ' if change.kind == 'move' else ', its original: '}{change.other}")
+            continue
+        before, after = (captions.decode(journal.unpacked(text) or b"")[0] or "" for text in (change.before, change.after))
+        console.result(f"{change.path}\n  - {before.strip()}\n  + {after.strip()}")
     return 0
 
 

@@ -66,3 +66,4 @@ def _editing(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dry-run", action="store_true", help="show what would be changed")
     group.add_argument("--undo", nargs="?", type=int, const=0, metavar="NUMBER", help="take back the newest change, or that of --history")
     group.add_argument("--history", action="store_true", help="what was changed here, newest first")
+    group.add_argument("--diff", type=int, metavar="NUMBER", help="what that entry of --history changed; 0 is the newest")
