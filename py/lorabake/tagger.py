@@ -3,11 +3,12 @@
 Formats: reference/lora-facts.md 5.5. Not here: where the model comes from (tag_models.py), which tags follow from scores (tag_choice.py).
 """
 
+import io
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def _on_card(file: Path, labels: Labels, other: bool, batch: int | None) -> tupl
 
         if not torch.cuda.is_available():
             return None, "no NVIDIA card that torch can use"
+    with redirect_stdout(io.StringIO()):  # what it cannot find it prints there, where results belong
+        ort.preload_dlls()
     try:
         session = _session(file, [CARD, PROCESSOR])
         if session.get_providers()[0] != CARD:
