@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import baking
-from lorabake import journal, tag_job
+from lorabake import journal, tag_changes, tag_job, tag_words
 from lorabake.errors import UsageError, UserError
 
 SCRIPT = Path(__file__).parents[1] / "py" / "tag.py"
@@ -25,10 +25,8 @@ CAPTIONS = {
 
 
 def run(folder, **options):
-    lists = {name: [] for name in ("add", "add_first", "remove", "replace")}
-    flags = dict.fromkeys(("stats", "check", "dedupe", "dry_run", "history"), False)
-    nothing = dict.fromkeys(("find", "sort", "trigger", "undo"))
-    return tag_job.main(Namespace(dataset=str(folder), **{"tokens": 75, "resolution": 64, **lists, **flags, **nothing, **options}))
+    typed = vars(tag_words.parse(None, [str(folder)])) | {"tokens": 75, "resolution": 64} | options
+    return tag_job.main(Namespace(**typed))
 
 
 def texts(folder):
@@ -55,7 +53,7 @@ def test_counts(folder, capsys):
 
 def test_what_is_odd(folder, capsys):
     (folder / "2_boy/d.txt").write_text("1boy, 2boys, " + ", ".join(f"tag{number}" for number in range(40)), encoding="utf-8")
-    assert run(folder, check=True, trigger="junwool") == 0
+    assert run(folder, check=True, trigger=["junwool"]) == 0
     lines = {line.partition(": ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert set(lines) == {"small", "one colour", "twice", "empty", "cut off", "trigger", "contradiction", "spelling"}
     assert "4 files are the same" in lines["twice"]
@@ -147,13 +145,25 @@ def test_a_profile_stands_for_its_pictures(tmp_path, capsys):
 def test_bad_words(folder, tmp_path):
     with pytest.raises(UsageError, match="64 to 8192"):
         run(folder, check=True, resolution=0)
-    with pytest.raises(UsageError, match="nothing to do"):
-        run(folder)
+    with pytest.raises(UsageError, match=r"no tag\.rules"):
+        run(folder, rules=True)
     with pytest.raises(UserError, match="no such folder"):
         run(tmp_path / "none", stats=True)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures"):
         run(tmp_path / "empty", stats=True)
+
+
+def test_many_changes_are_shown_by_the_first_few(folder, capsys):
+    for number in range(6):
+        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("solo ,  Cat", encoding="utf-8")
+    assert run(folder, find="cat", dedupe=True) == 0
+    assert "0 captions of 6 changed" in capsys.readouterr().out, "other spaces between the same tags are no change"
+    assert run(folder, find="cat", add=["x"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("\n  + solo, Cat, x") == tag_changes.SHOWN and "... and 1 more" in told
+    assert (folder / "0.txt").read_bytes() == b"solo, Cat, x"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
@@ -163,6 +173,8 @@ def test_a_right_click_asks_for_the_folder_and_checks_it(folder):
     with Terminal([sys.executable, str(SCRIPT)], cwd=folder) as window:
         window.expect(">", timeout_s=60)
         window.type(f'"{folder}"\r')
+        window.expect("2  tag the pictures that have no caption yet", timeout_s=60)
+        window.type("\r")
         window.expect("about 4 pictures and their captions", timeout_s=60)
         assert window.wait(timeout_s=30) == 0
     done = subprocess.run([sys.executable, str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

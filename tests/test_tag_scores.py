@@ -129,8 +129,13 @@ def test_a_torn_end_costs_one_picture_and_is_mended(folder, cut):
 
 @pytest.mark.parametrize(
     "line",
-    [b"\0" * 40, b"{", b"[]", b"3", b"null", b'"x"', b"{}", b'{"path": "a.png"}', b'{"path": "a.png", "scores": 1}', b"\xff\xfe"]
-    + [b'{"path": "a.png", "size": 1, "mtime_ns": "x", "scores": {}}', b'{"path": "a.png", "size": 1, "mtime_ns": 1, "scores": {"x": 1}}'],
+    [
+        *(b"\0" * 40, b"{", b"[]", b"3", b"null", b'"x"', b"{}", b"\xff\xfe"),
+        b'{"path": "a.png"}',
+        b'{"path": "a.png", "scores": 1}',
+        b'{"path": "a.png", "size": 1, "mtime_ns": "x", "scores": {}}',
+        b'{"path": "a.png", "size": 1, "mtime_ns": 1, "scores": {"x": 1}}',
+    ],
 )
 def test_a_damaged_line_is_passed_over(folder, line):
     file = fill(folder)
