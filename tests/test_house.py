@@ -51,6 +51,7 @@ TESTED_IN = {
     "tokenizer": "test_sd1",
     "wording": "test_plan",
     "checks": "test_tag_job",
+    "tag_changes": "test_tag_job",
     "tag_files": "test_tag_job",
     "tag_words": "test_tag_job",
     "yaml_nodes": "test_profile",

@@ -8,6 +8,7 @@ from lorabake import journal
 from lorabake.journal import Recorder
 
 TEXTS = {"1girl, cat": "plain", "\ufeff\u732b, \u043a\u043e\u0442, \U0001f408": "unicode", "": "empty", "a\r\nb": "line ends"}
+TEXTS["1girl,\u2028solo,\u2029cat\u0085,\x0b\x0c\x1c\x1d\x1e"] = "what Unicode takes for line ends, and JSON does not"
 
 
 def files(folder):
@@ -136,6 +137,17 @@ def test_a_torn_entry_is_no_job_and_its_number_is_not_used_again(folder):
     (folder / journal.FOLDER / "0009-edit.jsonl").write_bytes(b'{"name": "ed')
     assert journal.jobs(folder) == []
     assert changed(folder).number == 10
+
+
+@pytest.mark.skipif(os.name == "nt" or os.uname().sysname == "Darwin", reason="names are Unicode there")
+def test_a_name_that_is_no_unicode(folder):
+    path = folder / os.fsdecode(b"caf\xe9 \xff.txt")
+    path.write_bytes(b"before")
+    with Recorder(folder, "edit", f"of {path.name}") as recorder:
+        recorder.write_texts({path: b"after"})
+    job = journal.jobs(folder)[-1]
+    assert path.read_bytes() == b"after" and job.title == f"of {path.name}"
+    assert journal.undo(folder, job).problems == () and path.read_bytes() == b"before"
 
 
 @pytest.mark.parametrize("data", [None, b"", b"x", b"\0", b"\xff\xfe", "\u00e9\u732b".encode()])

@@ -13,7 +13,7 @@ from lorabake import settings
 from lorabake.kinds import Kind, Wrong
 from lorabake.networks import NETWORKS
 from lorabake.profile import load
-from lorabake.settings import Data, Network, Profile, Samples, Save, Train, keys
+from lorabake.settings import Data, Network, Profile, Samples, Save, Tag, Train, keys
 from lorabake.settings_later import NOT_YET, NOT_YET_VALUES, topic_of
 
 ROOT = Path(__file__).parents[1]
@@ -37,9 +37,13 @@ CONTRACT = {
     "save.precision": "fp16", "save.keep_last": None, "save.state_minutes": 10, "save.comment": "", "save.author": "", "save.tags": "",
     "save.license": "", "save.copy_to": None, "samples.prompts": None, "samples.every_epochs": 1, "samples.every_steps": None,
     "samples.at_start": False, "samples.size": None, "samples.steps": 20, "samples.cfg": 7, "samples.sampler": "dpm++_2m",
-    "samples.negative": "", "samples.seeds": (1,),
+    "samples.negative": "", "samples.seeds": (1,), "tag.model": "wd-swinv2-tagger-v3", "tag.preset": "none", "tag.trigger": None,
+    "tag.threshold": 0.35, "tag.character_threshold": None, "tag.exclude": (), "tag.replace": {}, "tag.first": (), "tag.append": (),
+    "tag.underscores": False, "tag.character_first": False, "tag.character_expand": False, "tag.rating": "no", "tag.order": None,
+    "tag.existing": "keep", "tag.batch_size": None, "tag.rules": (),
 }  # fmt: skip
 REQUIRED = ("name", "base_model", "images", "output")
+ANY_WORD = ("name", "tag.model", "tag.trigger", "tag.exclude", "tag.first", "tag.append")
 
 
 def tool():
@@ -121,6 +125,11 @@ def test_models_are_frozen_and_strict():
         (Samples, {"seeds": ()}),
         (Samples, {"size": (512, 500)}),
         (Samples, {"prompts": ("",)}),
+        (Tag, {"threshold": 0.0}),
+        (Tag, {"preset": "person"}),
+        (Tag, {"existing": "append"}),
+        (Tag, {"exclude": "solo"}),
+        (Tag, {"rules": {"remove": "solo"}}),
     ],
 )
 def test_models_refuse_what_the_reader_refuses(block, values):
@@ -139,6 +148,8 @@ def test_models_refuse_what_the_reader_refuses(block, values):
         Data(holdout=8),
         Samples(prompts=("a, b",), size=(512, 768), seeds=(1, 2)),
         Samples(prompts="prompts.txt", size=512),
+        Tag(trigger={"5_anna": "anna"}, exclude=("solo", "1*"), replace={"1boy": "1girl"}, character_threshold=0.8),
+        Tag(rules=({"find": "1boy", "remove": ("solo",), "replace": {"1boy": "1girl"}}, {"dedupe": True}, {"sort": "name"})),
         Profile(name="a", base_model="pocket", images="b", output="c"),
     ],
 )
@@ -150,7 +161,7 @@ def test_json_brings_back_the_same_values_and_types(block):
 
 def test_a_wrong_value_is_refused_by_every_kind():
     for key in ALL:
-        if "text" in key.kind.allowed or key.kind.is_path or key.dotted == "name":
+        if "text" in key.kind.allowed or key.kind.is_path or key.dotted in ANY_WORD:
             continue
         with pytest.raises(Wrong):
             key.kind.parse("\u2603 no such value")
@@ -210,6 +221,13 @@ def test_schema_is_named_by_the_shipped_profiles():
         ("network_dim: 3", False),
         ("data: {resolution: 500}", False),
         ("samples: {prompts: []}", True),
+        ("tag: {trigger: {5_anna: anna}, exclude: solo, replace: {1boy: 1girl}, rules: [{find: 1boy, remove: [a, b]}, dedupe]}", True),
+        ("tag: {trigger: auto, exclude: [solo, 0777], replace: 1boy=1girl, order: auto, character_threshold: 0.8}", True),
+        ("tag: {threshold: 0}", False),
+        ("tag: {preset: person}", False),
+        ("tag: {rules: {remove: a}}", False),
+        ("tag: {rules: [{take: a}]}", False),
+        ("tag: {rules: [{sort: size}]}", False),
     ],
 )
 def test_schema_agrees_with_the_reader(text, right, tmp_path):

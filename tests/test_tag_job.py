@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import baking
-from lorabake import journal, tag_job, tag_words
+from lorabake import journal, tag_changes, tag_job, tag_words
 from lorabake.errors import UsageError, UserError
 
 SCRIPT = Path(__file__).parents[1] / "py" / "tag.py"
@@ -173,11 +173,25 @@ def test_bad_words(folder, tmp_path):
         run(folder, check=True, resolution=0)
     with pytest.raises(UserError, match="already"):
         run(folder, tag_list=folder / "2_boy" / "d.txt")
+    with pytest.raises(UsageError, match=r"no tag\.rules"):
+        run(folder, rules=True)
     with pytest.raises(UserError, match="no such folder"):
         run(tmp_path / "none", stats=True)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures"):
         run(tmp_path / "empty", stats=True)
+
+
+def test_many_changes_are_shown_by_the_first_few(folder, capsys):
+    for number in range(6):
+        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("solo ,  Cat", encoding="utf-8")
+    assert run(folder, find="cat", dedupe=True) == 0
+    assert "0 captions of 6 changed" in capsys.readouterr().out, "other spaces between the same tags are no change"
+    assert run(folder, find="cat", add=["x"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("\n  + solo, Cat, x") == tag_changes.SHOWN and "... and 1 more" in told
+    assert (folder / "0.txt").read_bytes() == b"solo, Cat, x"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")

@@ -92,7 +92,8 @@ class Recorder:
 
     def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         assert self.stream
-        self.stream.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self.stream.write(lines.encode("utf-8", "backslashreplace"))  # a name that is no Unicode as JSON writes it: \\udc80
         self.stream.flush()
         os.fsync(self.stream.fileno())
 
@@ -153,7 +154,7 @@ def jobs(folder: Path) -> list[Job]:
 
 def _read(file: Path) -> Job | None:
     rows = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):  # captions may hold what splitlines takes for an end
         try:
             rows.append(json.loads(line))
         except ValueError:

@@ -26,6 +26,8 @@ def advice(dotted: str, known: Iterable[str]) -> tuple[str, set[str]]:
         return f"keys have at most one dot: {'.'.join(dotted.split('.')[-2:])}", set()
     name = _plain(typed)
     places = [key for key in known if key.rpartition(".")[2] == name]
+    if f"{block}.{name}" in places:
+        places = [f"{block}.{name}"]
     if places:
         # The same word may be kohya's for one of them (seed, resolution): that is the one meant most often.
         return f"here it is {' or '.join(places)}", set(places)

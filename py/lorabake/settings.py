@@ -308,7 +308,7 @@ class Tag(Block):
         "keep", choice(("keep", "merge", "overwrite")), "Captions that are there already; merge adds the tags that they lack."
     )
     batch_size: int | None = key(None, whole(1, 1024), "Pictures at a time.", kohya="(tagger) batch_size", auto="16 on a card, else 4")
-    rules: tuple[dict[str, Any], ...] = key(
+    rules: tuple[dict[str, bool | str | tuple[str, ...] | dict[str, str]], ...] = key(
         (), tag_kinds.rules(), "Edits that follow each tagging, and `--rules`; as on the command line: find, add, remove ..."
     )
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lorabake.captions import split_tags
 from lorabake.tag_labels import Labels
 from lorabake.tag_query import matches, plain
 
@@ -49,8 +50,8 @@ def tags_of(scores: Mapping[int, float], labels: Labels, choice: Choice) -> list
         characters.sort(key=lambda pair: -pair[0])
     people = [name for _, tag in characters for name in _expanded(tag, choice)]
     things = [tag for _, tag in general]
-    found = [_renamed(tag, choice) for tag in (people + things if choice.character_first else things + people)]
-    found = [tag for tag in found if tag and not any(matches(tag, pattern) for pattern in choice.exclude)]
+    found = [name for tag in (people + things if choice.character_first else things + people) for name in _renamed(tag, choice)]
+    found = [tag for tag in found if not any(matches(tag, pattern) for pattern in choice.exclude)]
     once: dict[str, str] = {}
     for tag in _with_rating(found, scores, labels, choice):
         once.setdefault(plain(tag), tag)
@@ -63,11 +64,12 @@ def _expanded(tag: str, choice: Choice) -> list[str]:
     return [match[1], match[2]] if match else [tag]
 
 
-def _renamed(tag: str, choice: Choice) -> str:
+def _renamed(tag: str, choice: Choice) -> list[str]:
+    """What is written for a tag: itself, or what takes its place, which may be several or nothing."""
     for old, new in choice.replace:
         if matches(tag, old):
-            return new
-    return tag if choice.underscores else spaced(tag)
+            return split_tags(new)
+    return [tag if choice.underscores else spaced(tag)]
 
 
 def spaced(tag: str) -> str:

@@ -15,6 +15,7 @@ Rule = dict[str, Any]
 LISTS = ("add", "add_first", "remove")
 RULE_KEYS = ("find", *LISTS, "replace", "dedupe", "sort")
 TAGS_SCHEMA = {"anyOf": [ANY_TEXT, {"type": "array", "items": ANY_TEXT}]}
+REPLACE_SCHEMA = {"type": ["object", "string", "array"]}
 RULE_EXAMPLE = "{find: 1boy, replace: {1boy: 1girl}}"
 
 
@@ -32,14 +33,16 @@ def replacements() -> Kind:
     """{old: new}; as text `old=new`, several between commas."""
 
     def parse(value: Raw) -> dict[str, str]:
-        if not isinstance(value, dict):
-            pairs = [word.partition("=") for word in tags_of(value)]
-            if not all(equals and old.strip() for old, equals, _ in pairs):
-                raise Wrong(f"{shown(value)} is no replacement", "{1boy: 1girl}")
-            value = {old.strip(): new.strip() for old, _, new in pairs}
-        return {old: ", ".join(tags_of(new)) if new is not None else "" for old, new in value.items()}
+        if isinstance(value, dict):
+            pairs = list(value.items())
+        else:
+            split = [word.partition("=") for word in tags_of(value)]
+            pairs = [(old if equals else "", new) for old, equals, new in split]
+        if not all(old.strip() for old, _ in pairs):
+            raise Wrong(f"{shown(value)} is no replacement", "{1boy: 1girl}")
+        return {old.strip(): ", ".join(tags_of(new)) if new is not None else "" for old, new in pairs}
 
-    return Kind("tags with what takes their place: {1boy: 1girl}", parse, lambda v: isinstance(v, dict), {"type": ["object", "string"]})
+    return Kind("tags with what takes their place: {1boy: 1girl}", parse, lambda v: isinstance(v, dict), REPLACE_SCHEMA)
 
 
 def trigger() -> Kind:
@@ -72,7 +75,7 @@ def rules() -> Kind:
     properties: dict[str, Any] = dict.fromkeys(LISTS, TAGS_SCHEMA)
     properties |= {
         "find": ANY_TEXT,
-        "replace": {"type": ["object", "string"]},
+        "replace": REPLACE_SCHEMA,
         "dedupe": {"type": "boolean"},
         "sort": {"enum": list(SORTS)},
     }

@@ -13,7 +13,7 @@ from lorabake.errors import UserError
 
 CSV_NAME, JSON_NAME = "selected_tags.csv", "tag_mapping.json"
 MODEL_NAMES = {CSV_NAME: "model.onnx", JSON_NAME: "model_optimized.onnx"}
-CSV_KINDS = {"9": "rating", "0": "general", "4": "character"}
+CSV_KINDS = {"9": "rating", "0": "general", "1": "artist", "3": "copyright", "4": "character", "5": "meta"}  # danbooru's numbers
 KINDS = ("rating", "general", "character", "copyright", "meta", "model", "quality", "artist")
 
 
@@ -27,8 +27,9 @@ class Labels:
 
 def read(folder: Path) -> Labels:
     """The labels that lie beside a model. Raises UserError for a folder without them, or with what is no such file."""
-    for name, reader in ((CSV_NAME, _from_csv), (JSON_NAME, _from_json)):
-        file = folder / name
+    readers = {CSV_NAME: _from_csv, JSON_NAME: _from_json}
+    for name in sorted(readers, key=lambda name: not (folder / MODEL_NAMES[name]).is_file()):  # the list of the model that is there
+        file, reader = folder / name, readers[name]
         if file.is_file():
             try:
                 labels = reader(file)
@@ -46,12 +47,17 @@ def _from_csv(file: Path) -> Labels:
         rows = list(csv.DictReader(stream))
     if rows and not {"name", "category"} <= rows[0].keys():
         raise ValueError(f"its columns are {', '.join(rows[0])}, wanted are tag_id, name, category")
+    for number, row in enumerate(rows, 2):
+        if not row["name"] or row["category"] is None:
+            raise ValueError(f"line {number} is cut off")
     return Labels(tuple(str(row["name"]) for row in rows), tuple(CSV_KINDS.get(row["category"], "general") for row in rows))
 
 
 def _from_json(file: Path) -> Labels:
     """{"0": {"tag": ..., "category": "General"}, ...} with every number once."""
     found = json.loads(file.read_text(encoding="utf-8"))
+    if missing := [number for number in range(len(found)) if str(number) not in found]:
+        raise ValueError(f"number {missing[0]} is missing")
     rows = [found[str(number)] for number in range(len(found))]
     kinds = [str(row["category"]).lower() for row in rows]
     return Labels(tuple(str(row["tag"]) for row in rows), tuple(kind if kind in KINDS else "general" for kind in kinds))

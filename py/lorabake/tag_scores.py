@@ -41,7 +41,7 @@ class Store:
 
     def _read(self) -> None:
         try:
-            lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.file.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
             return
         with suppress(ValueError, IndexError):
@@ -64,18 +64,18 @@ class Store:
         for path, stamp, scores in rows:
             self.known[self._place(path)] = (stamp, scores)
             row = {"path": self._place(path), "size": stamp[0], "mtime_ns": stamp[1], "scores": scores}
-            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.append(json.dumps(row) + "\n")
         if not self.stream:
             self._begin()
         assert self.stream
-        self.stream.write("".join(lines).encode("utf-8", "surrogateescape"))
+        self.stream.write("".join(lines).encode("ascii"))
         self.stream.flush()
 
     def _begin(self) -> None:
         """Open for appending, behind what is still true; a file that is torn or of other things is written anew."""
         self.file.parent.mkdir(exist_ok=True)
         rows = [{"path": path, "size": stamp[0], "mtime_ns": stamp[1], "scores": scores} for path, (stamp, scores) in self.known.items()]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [self.head, *rows])
+        text = "".join(json.dumps(row) + "\n" for row in [self.head, *rows])  # in ASCII, which holds names that are no Unicode too
         paths.write_text(self.file, text)
         self.stream = self.file.open("ab")
 

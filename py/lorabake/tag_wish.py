@@ -70,11 +70,14 @@ def _read(dotted: str, value: Any, word: str) -> Any:
     """What was typed behind `word`, as the profile's key would read it."""
     kind = {key.dotted: key.kind for key in settings.keys()}[dotted]  # noqa: SIM118  (no dict)
     try:
-        return kind.parse(value if isinstance(value, list) else str(value).lower() if value is True else str(value))
+        return kind.parse(value if isinstance(value, list | dict) else str(value).lower() if value is True else str(value))
     except Wrong as wrong:
-        raise UsageError(f"{word}: {wrong.what}", allowed=kind.allowed, todo=f"{word} {wrong.todo}" if wrong.todo else "") from wrong
+        raise UsageError(f"{word}: {wrong.what}", allowed=kind.allowed, todo=wrong.todo) from wrong
 
 
 def trigger_of(options: Namespace, loaded: Loaded | None) -> triggers.Wish:
-    """The trigger words that were typed, else the profile's."""
-    return triggers.typed(options.trigger) if options.trigger else loaded.profile.tag.trigger if loaded else None
+    """The trigger words that were typed, else the profile's. Raises UsageError for words that do not go together or are no tag."""
+    if options.trigger:
+        found: triggers.Wish = _read("tag.trigger", triggers.typed(options.trigger), "--trigger")
+        return found
+    return loaded.profile.tag.trigger if loaded else None

@@ -3,7 +3,7 @@
 Source: reference/lora-facts.md 5.5. Not here: decoding and transparency (images.composite), the model's number format (tagger.py).
 """
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -15,27 +15,33 @@ WHITE = 255
 def square(rgb: Image.Image, side_px: int) -> np.ndarray:
     """(side, side, 3) uint8 in BGR: centred on white, an odd pixel right or below. Shrunk by area average, enlarged by Lanczos."""
     longer = max(rgb.size)
+    if longer > side_px:
+        return np.ascontiguousarray(area_average(np.asarray(rgb), side_px)[:, :, ::-1])
     padded = Image.new("RGB", (longer, longer), (WHITE,) * 3)
     padded.paste(rgb, ((longer - rgb.width) // 2, (longer - rgb.height) // 2))
     if longer < side_px:
         padded = padded.resize((side_px, side_px), Image.Resampling.LANCZOS)
-    found = np.asarray(padded)
-    return np.ascontiguousarray((area_average(found, side_px) if longer > side_px else found)[:, :, ::-1])
+    return np.ascontiguousarray(np.asarray(padded)[:, :, ::-1])
 
 
 def area_average(pixels_hwc: np.ndarray, side_px: int) -> np.ndarray:
-    """A square shrunk so that each new pixel is the mean of the area that it covers, parts of pixels by their share. uint8 to uint8.
+    """A picture centred on a white square and shrunk so that each new pixel is the mean of the area that it covers, parts of pixels by
+    their share. (h, w, 3) uint8 to (side, side, 3) uint8.
 
-    The same numbers as OpenCV's INTER_AREA, which the reference tagger uses; Pillow's filters weigh whole pixels only.
+    The same numbers as OpenCV's INTER_AREA, which the reference tagger uses; Pillow's filters weigh whole pixels only. Counted from white,
+    the rim is 0 and need not be there: squares of long strips, such as webtoons, would take gigabytes.
     """
-    side = pixels_hwc.shape[0]
+    height, width = pixels_hwc.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
     weights = _shares(side, side_px)
-    rows = (weights @ pixels_hwc.reshape(side, side * 3).astype(np.float32)).reshape(side_px, side, 3)
-    both = weights @ np.ascontiguousarray(rows.transpose(1, 0, 2)).reshape(side, side_px * 3)
-    return np.rint(both.reshape(side_px, side_px, 3).transpose(1, 0, 2)).astype(np.uint8)
+    darker = (pixels_hwc.astype(np.float32) - WHITE).reshape(height, width * 3)
+    rows = (weights[:, top : top + height] @ darker).reshape(side_px, width, 3)
+    both = weights[:, left : left + width] @ np.ascontiguousarray(rows.transpose(1, 0, 2)).reshape(width, side_px * 3)
+    return np.rint(both.reshape(side_px, side_px, 3).transpose(1, 0, 2) + WHITE).astype(np.uint8)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _shares(side: int, side_px: int) -> sparse.csr_matrix:
     """(side_px, side): how much of each old pixel goes into each new one; rows sum to 1."""
     edges = np.linspace(0, side, side_px + 1)

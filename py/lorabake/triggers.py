@@ -23,11 +23,13 @@ def typed(words: Sequence[str]) -> Wish:
             allowed="one word for all pictures, or FOLDER=WORD for each folder",
             todo="--trigger 5_anna=anna --trigger 5_bob=bob",
         )
-    return {folder.strip(): word.strip() for folder, word in pairs.items()} if pairs else (alone[0] if alone else None)
+    if pairs:
+        return {folder.strip(): word.strip() for folder, word in pairs.items()}
+    return "".join(alone) if words else None  # an empty word: no trigger, whatever the preset
 
 
 def by_folder(wish: Wish, folders: Iterable[str], *, preset: str = "none") -> dict[str, str]:
-    """Folder's name -> its trigger word, "" for none. A map names a folder or its concept.
+    """Folder's name -> its trigger word, "" for none. A map names a folder, or a concept with all its folders.
 
     Raises UsageError for a map that names a folder which is not there: a slip would leave its pictures without a trigger.
     """
@@ -36,14 +38,14 @@ def by_folder(wish: Wish, folders: Iterable[str], *, preset: str = "none") -> di
         wish = AUTO if preset in ("character", "concept") or (preset == "style" and len(names) > 1) else ""
     if isinstance(wish, str):
         return {name: concept(name) if wish == AUTO else wish for name in names}
-    known = {key.casefold(): name for name in names for key in (concept(name), name)}
+    known = {key.casefold() for name in names for key in (concept(name), name)}
     strange = [key for key in wish if key.casefold() not in known]
     if strange:
         raise UsageError(
             f'no folder "{strange[0]}" for a trigger word', allowed=", ".join(names), todo=f"--trigger {names[0]}=WORD" if names else ""
         )
-    words = {known[key.casefold()]: word for key, word in wish.items()}
-    return {name: words.get(name, "") for name in names}
+    words = {key.casefold(): word for key, word in wish.items()}
+    return {name: words.get(name.casefold(), words.get(concept(name).casefold(), "")) for name in names}
 
 
 def concept(folder: str) -> str:
