@@ -15,6 +15,7 @@ from pathlib import Path
 from lorabake import (
     captions,
     checks,
+    checks_asked,
     console,
     journal,
     locks,
@@ -36,10 +37,11 @@ from lorabake.tag_query import Query
 from lorabake.tag_words import TAGGING
 from lorabake.wording import counted
 
-CHOICES = {"1": "check", "2": "tag", "": "check"}
+CHOICES = {"1": "check", "2": "tag", "3": "review", "": "check"}
 MENU = """What shall be done with it? (Enter: 1)
   1  check pictures and captions, change nothing
-  2  tag the pictures that have no caption yet"""
+  2  tag the pictures that have no caption yet
+  3  look at them and edit their tags in the browser"""
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,14 @@ def main(options: Namespace) -> int:
         others={"dedupe": options.dedupe, "sort": options.sort},
     )
     only = tag_query.parse(options.find) if options.find is not None else None
+    if options.check or options.reject is not None or options.demote is not None:
+        return check(dataset, options, edits, only)
     if options.tag or any(getattr(options, name) for name in TAGGING):
         return tag(dataset, options, edits, only)
     if edits or options.rules:
         change = Change(rules_of(dataset) if options.rules else (), edits, only)
         return edit(dataset.folder, dataset.read, change, dry_run=options.dry_run)
-    if options.stats or options.check or options.tag_list or only:
+    if options.stats or options.tag_list or only:
         return look(dataset, options, only)
     return tag(dataset, options, edits, only)
 
@@ -141,6 +145,20 @@ def tag(dataset: Dataset, options: Namespace, edits: Edits, only: Query | None) 
     return tagging.tag(run, dataset.read)
 
 
+def check(dataset: Dataset, options: Namespace, edits: Edits, only: Query | None) -> int:
+    """--check, --reject, --demote. Raises UsageError for words of another job beside them."""
+    asked_for = [word for word in ("check", "reject", "demote") if getattr(options, word) not in (None, False)]
+    others = [name for name in ("tag", *TAGGING, "rules", "stats", "tag_list") if name != "preset" and getattr(options, name)]
+    strange = others[:1] or asked_for[1:] or (["an edit"] if edits else [])
+    if strange:
+        word = strange[0] if " " in strange[0] else f"--{strange[0].replace('_', '-')}"
+        raise UsageError(f"--{asked_for[0]} and {word} are two jobs", todo="start one after the other")
+    wanted = checks_asked.of(dataset.folder, dataset.loaded, options)
+    if options.check:
+        return checks.show(wanted, dataset.read(), only)
+    return checks.move_away(wanted, dataset.read, only, options)
+
+
 def rules_of(dataset: Dataset) -> tuple[Rule, ...]:
     """The profile's tag.rules. Raises UsageError where there are none."""
     rules = dataset.loaded.profile.tag.rules if dataset.loaded else ()
@@ -188,15 +206,6 @@ def look(dataset: Dataset, options: Namespace, only: Query | None) -> int:
     for one in found:
         if one.problem:
             console.say(f"{one.file}: {one.problem}")
-    if options.check:
-        trigger = options.trigger[0] if options.trigger else None
-        return checks.show(
-            dataset.folder,
-            chosen,
-            trigger=trigger,
-            most_tokens=options.tokens or 150,
-            resolution=512 if options.resolution is None else options.resolution,
-        )
     if options.stats or options.tag_list:
         return show_stats(chosen, Path(options.tag_list) if options.tag_list else None)
     for one in chosen:
