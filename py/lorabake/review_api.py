@@ -16,7 +16,7 @@ from PIL import Image
 from lorabake import captions, images, journal, masks, repaint, tag_changes, tag_choice, tag_edits, tag_files, tag_labels, tag_query
 from lorabake.errors import UserError
 from lorabake.repaint import Box, Wish
-from lorabake.review_state import Shown, Stale, State, place_of
+from lorabake.review_state import Shown, Stale, State
 from lorabake.tag_edits import Edits
 from lorabake.wording import counted, listed
 
@@ -49,7 +49,7 @@ def write_caption(state: State, number: int, base: str, text: str) -> Done:
             raise Stale(f"the caption of {one.path.name} was changed meanwhile", where=str(one.file), todo="look at it and edit it again")
         if text == base:
             return Done("nothing to change")
-        what = f"caption of {one.path.name} edited"
+        what = f"{one.path.name}: caption edited"
         problems = write(state, {one.file: tag_files.whole(one.file, one.text, text)}, what)
         return Done(what + told_shared(state, one), tuple(problems))
 
@@ -127,7 +127,7 @@ def draw(state: State, rectangle: Rectangle, background: str) -> Done:
             return _mask(state, one, size, box)
         if rectangle.kind == "crop":
             return _crop(state, one, size, box, background)
-        return _repaint(state, one, Wish(background, blanks=(box,), fill=rectangle.fill), f"{size_of(box)} of {one.path.name} covered")
+        return _repaint(state, one, Wish(background, blanks=(box,), fill=rectangle.fill), f"{one.path.name}: {size_of(box)} covered")
 
 
 def check_box(picture: Path, box: Box, size: tuple[int, int], *, least: int) -> None:
@@ -150,7 +150,7 @@ def _mask(state: State, one: Shown, size: tuple[int, int], box: Box) -> Done:
         raise UserError(
             f"nothing of {one.path.name} would be learned", where=str(one.path), todo="take the picture out of the dataset instead"
         )
-    what = f"{size_of(box)} of {one.path.name} left out of the loss"
+    what = f"{one.path.name}: {size_of(box)} left out of the loss"
     problems = write(state, {masks.path_of(one.path): masks.packed(mask)}, what)
     return Done(f"{what}, {share:.0%} of it in all", tuple(problems))
 
@@ -158,7 +158,7 @@ def _mask(state: State, one: Shown, size: tuple[int, int], box: Box) -> Done:
 def _crop(state: State, one: Shown, size: tuple[int, int], box: Box, background: str) -> Done:
     if box == (0, 0, *size):
         raise UserError("this is the whole picture", where=str(one.path), todo="draw a smaller rectangle")
-    return _repaint(state, one, Wish(background, crop=box), f"{one.path.name} cropped to {size_of(box)}", size=size)
+    return _repaint(state, one, Wish(background, crop=box), f"{one.path.name}: cropped to {size_of(box)}", size=size)
 
 
 def _repaint(state: State, one: Shown, wish: Wish, what: str, *, size: tuple[int, int] = (0, 0)) -> Done:
@@ -272,7 +272,3 @@ def writes_underscores(state: State) -> bool:
     """Whether this dataset's tags are written long_hair rather than long hair."""
     tags = [tag for one in owners(state) for tag in captions.split_tags(one.text or "") if len(tag) > tag_choice.SHORT]
     return sum("_" in tag for tag in tags) > sum(" " in tag for tag in tags)
-
-
-def where(state: State) -> str:
-    return place_of(state.folder.parent, state.folder) or str(state.folder)

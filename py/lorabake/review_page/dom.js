@@ -28,6 +28,8 @@ export function toast(text, kind = "good", action = null) {
   if (action) message.append(el("button", { type: "button", onclick: () => (close(), action.run()) }, action.name));
   message.append(el("button", { type: "button", class: "close", title: "close", onclick: close }, "\u2715"));
   box.append(message);
+  if (box.matches(":popover-open")) box.hidePopover();
+  box.showPopover(); // again, so that it lies over a dialog that was opened meanwhile
   while (box.children.length > MOST) box.firstChild.remove();
   setTimeout(close, STAYS_MS[kind]);
 }

@@ -23,12 +23,12 @@ export async function filter(text = input.value) {
     tell("");
     show(expr ? model.order.filter((id) => wanted.has(id)) : model.order);
   } catch (error) {
-    if (mine === asked) tell(error instanceof Refused ? error.text : "the server does not answer: is its window still open?");
+    if (mine === asked) tell(error instanceof Refused ? error.told.error.replace(/^.*cannot be understood: /, "") : "the server does not answer: is its window still open?");
   }
 }
 
 function tell(text) {
-  problem.textContent = text;
+  problem.replaceChildren(text, el("small", {}, 'tags joined by and, or, not and brackets; * for anything; "quotes" where a tag has brackets'));
   problem.hidden = !text;
   input.setAttribute("aria-invalid", String(Boolean(text)));
 }

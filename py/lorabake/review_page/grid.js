@@ -79,7 +79,7 @@ function mark(cell, id) {
 
 function layout() {
   const wide = scroller.clientWidth - 2 * PAD;
-  columns = Math.max(1, Math.floor((wide + GAP) / (size + GAP)));
+  columns = Math.max(1, Math.round((wide + GAP) / (size + GAP)));
   cellPx = Math.floor((wide - GAP * (columns - 1)) / columns);
   rowPx = cellPx + TEXT_PX + GAP;
   spacer.style.height = `${Math.ceil(model.shown.length / columns) * rowPx + PAD}px`;

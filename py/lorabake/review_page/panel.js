@@ -184,6 +184,7 @@ function chips(tags, of = 1) {
 
 panel.addEventListener("click", (event) => {
   const chip = event.target.closest(".chip");
+  if (event.target.closest(".picture")) emit("look", null);
   if (!chip) return;
   if (event.target.closest(".out")) removeTag(chip.dataset.tag);
   else if (chip.classList.contains("partly")) addTags(chip.dataset.tag);

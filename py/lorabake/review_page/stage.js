@@ -16,7 +16,8 @@ const LEAST_PX = 4; // of the screen; less was a click
 const box = byId("stage");
 let item = null, size = null, mode = null, rect = null, drag = null, scale = 1, busy = false, fill = "edge";
 
-const area = el("div", { class: "area" });
+const area = el("div", { class: "area", tabIndex: -1, autofocus: true });
+const shade = el("div", { class: "shade", hidden: true }); // what a crop takes away
 const frame = el("div", { class: "rect", hidden: true }, ...["nw", "ne", "sw", "se"].map((corner) => el("i", { class: corner, data: { corner } })));
 const apply = el("button", { type: "button", class: "main", onclick: () => write() }, "Apply  \u23ce");
 const measure = el("output", {});
@@ -47,7 +48,7 @@ async function show(next) {
   const image = picture(item);
   area.replaceChildren(image);
   const fit = image.querySelector(".fit");
-  fit.append(frame, actions);
+  fit.append(shade, frame, actions);
   const wanted = item;
   try {
     const facts = await ask(`api/facts/${item.id}`);
@@ -86,9 +87,11 @@ function setRect(found) {
 
 function paint() {
   frame.hidden = actions.hidden = !rect || !mode;
+  shade.hidden = frame.hidden || mode !== "crop";
   if (!rect || !size) return;
   const [x, y, w, h] = rect.map((part) => part * scale);
   Object.assign(frame.style, { left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px` });
+  shade.style.clipPath = `path(evenodd, "M0 0H${size[0] * scale}V${size[1] * scale}H0ZM${x} ${y}V${y + h}H${x + w}V${y}Z")`;
   measure.textContent = `${rect[2]} x ${rect[3]}`;
   const below = y + h + 44 < size[1] * scale + 30;
   Object.assign(actions.style, { left: `${Math.max(0, Math.min(x, size[0] * scale - 190))}px`, top: `${below ? y + h + 6 : Math.max(0, y + h - 44)}px` });
@@ -160,8 +163,9 @@ box.addEventListener("keydown", (event) => {
     if (rect) setRect(null);
     else if (mode) setMode(null);
     else box.close();
-  } else if (event.key === "Enter" && event.target.matches("button:not(.main)")) return;
-  else if (event.key === "Enter") rect ? write() : box.close();
+  } else if (event.key === "Enter" && rect) write();
+  else if (event.key === "Enter" && event.target.matches("button")) return;
+  else if (event.key === "Enter") box.close();
   else if (event.key === "z") undo();
   else if (kind && !event.ctrlKey && !event.metaKey) setMode(mode === kind ? null : kind);
   else if (arrow && rect) {
