@@ -86,11 +86,18 @@ class Page:
 @contextmanager
 def served(folder: Path, **options: Any) -> Iterator[Page]:
     server, address = review.start(folder, **options)
-    thread = threading.Thread(target=server.run, daemon=True)
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            server.asyncore.loop(timeout=0.05, map=server._map, count=1)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield Page(folder, address)
     finally:
+        over.set()
+        thread.join(10)
         server.close()
         server.task_dispatcher.shutdown()
-        thread.join(10)
