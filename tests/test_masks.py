@@ -22,7 +22,7 @@ def test_the_file_lies_in_masks_beside_the_picture(tmp_path):
 def test_a_new_mask_learns_all_but_the_rectangle():
     mask = masks.without(None, (40, 30), (10, 5, 20, 10))
     assert (mask.mode, mask.size) == ("L", (40, 30))
-    assert dict((colour, count) for count, colour in mask.getcolors()) == {255: 40 * 30 - 200, 0: 200}
+    assert {colour: count for count, colour in mask.getcolors()} == {255: 40 * 30 - 200, 0: 200}
     assert [mask.getpixel(at) for at in ((9, 5), (10, 5), (29, 14), (30, 14), (29, 15))] == [255, 0, 0, 255, 255]
 
 

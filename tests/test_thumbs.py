@@ -60,9 +60,9 @@ def test_transparency_lies_on_the_background(tmp_path):
 
 def test_what_is_no_picture_is_told(tmp_path):
     (tmp_path / "x.png").write_bytes(b"no")
-    with pytest.raises(ImageError, match="x.png"):
+    with pytest.raises(ImageError, match=r"x\.png"):
         thumbs.of(tmp_path / "x.png", 20)
-    with pytest.raises(ImageError, match=r"y.png"):
+    with pytest.raises(ImageError, match=r"y\.png"):
         thumbs.Cache(tmp_path).get(tmp_path / "y.png", 128)
 
 
