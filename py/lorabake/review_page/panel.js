@@ -3,18 +3,17 @@
 import { addTags, editTags, named, removeTag, tagsTogether, textOf, unmask, writeCaption } from "./actions.js";
 import { ask, url } from "./api.js";
 import { complete } from "./complete.js";
-import { byId, counted, el } from "./dom.js";
+import { byId, counted, el, toast } from "./dom.js";
 import { emit, model, on, oneLine, tagsOf, targets } from "./model.js";
 
 const MOST_CHIPS = 200;
 const panel = byId("panel");
 let shownIds = []; // what the panel shows
-let base = ""; // the caption that the editor began with
+let editing = null; // {id, field, base}: the caption's field, whose it is, and the caption that it began with
 let completions = [];
 let refused = null; // {id, text}: what could not be written
 
-const editor = () => panel.querySelector("textarea");
-const dirty = () => editor() && oneLine(editor().value) !== oneLine(base);
+const dirty = () => editing && oneLine(editing.field.value) !== oneLine(editing.base);
 
 function key(ids) {
   return ids.join(",");
@@ -22,20 +21,24 @@ function key(ids) {
 
 // Write what is typed before the panel shows something else: nothing has to be applied.
 export function keep() {
-  if (shownIds.length !== 1 || !dirty()) return;
-  const text = editor().value;
-  writeCaption(shownIds[0], base, text);
-  base = oneLine(text);
+  if (!dirty()) return;
+  const { id, base, field } = editing;
+  editing.base = oneLine(field.value);
+  writeCaption(id, base, field.value);
 }
 
 function show() {
   const ids = targets();
   if (key(ids) === key(shownIds) && panel.childElementCount) return refresh();
   keep();
+  editing = null; // before the field goes: taking it out of the page makes it lose the focus
   shownIds = ids;
   for (const completion of completions) completion.remove();
   completions = [];
-  panel.replaceChildren(...(ids.length === 1 ? single(model.items.get(ids[0])) : several(ids)));
+  const parts = ids.length === 1 ? single(model.items.get(ids[0])) : several(ids);
+  panel.replaceChildren(...parts);
+  const field = panel.querySelector("textarea");
+  if (field) editing = { id: ids[0], field, base: field.value };
   if (ids.length === 1) learn(ids[0]);
   panel.scrollTop = 0;
 }
@@ -46,8 +49,8 @@ function refresh() {
   if (shownIds.length === 1 && item) {
     panel.querySelector(".chips").replaceChildren(...chips(tagsOf(item.text).map((tag) => ({ tag }))));
     if (!dirty()) {
-      base = textOf(item);
-      if (document.activeElement !== editor() || editor().value !== base) editor().value = base;
+      editing.base = textOf(item);
+      if (oneLine(editing.field.value) !== editing.base) editing.field.value = editing.base;
     }
     panel.querySelector(".notes").replaceChildren(...notes(item));
     const image = panel.querySelector(".picture");
@@ -77,11 +80,10 @@ export function picture(item) {
 }
 
 function single(item) {
-  base = textOf(item);
   const image = picture(item);
   const tools = [["crop", "c"], ["blank", "b"], ["mask", "m"]].map(([kind, letter]) =>
     el("button", { type: "button", title: `${HINTS[kind]} (${letter})`, onclick: () => emit("look", kind) }, `${kind[0].toUpperCase()}${kind.slice(1)}`));
-  const text = el("textarea", { rows: 4, spellcheck: false, value: base, placeholder: "no caption yet", "aria-label": "caption" });
+  const text = el("textarea", { rows: 4, spellcheck: false, value: textOf(item), placeholder: "no caption yet", "aria-label": "caption" });
   completions.push(complete(text, { after: ", " }));
   text.addEventListener("keydown", editKey);
   text.addEventListener("blur", keep);
@@ -260,7 +262,7 @@ function editKey(event) {
     if (event.ctrlKey || event.metaKey) emit("edit-next");
     else emit("leave");
   } else if (event.key === "Escape") {
-    editor().value = base;
+    editing.field.value = editing.base;
     emit("leave");
   } else return;
   event.preventDefault();
@@ -268,7 +270,7 @@ function editKey(event) {
 }
 
 export function edit() {
-  const field = editor() || byId("add");
+  const field = editing?.field || byId("add");
   field?.focus();
   field?.setSelectionRange(field.value.length, field.value.length);
 }
@@ -276,11 +278,9 @@ export function edit() {
 on("selection items", show);
 on("refused", (what) => {
   refused = what;
-  if (shownIds.length === 1 && shownIds[0] === what.id) {
-    base = textOf(model.items.get(what.id) || { id: what.id });
-    if (editor()) editor().value = base;
-    refresh();
-  }
+  if (editing?.id !== what.id) return toast(`${model.items.get(what.id)?.name}: what was typed is kept beside the picture`, "bad");
+  editing.base = editing.field.value = textOf(model.items.get(what.id) || { id: what.id });
+  refresh();
 });
 window.addEventListener("pagehide", keep);
 document.addEventListener("visibilitychange", () => document.hidden && keep());
