@@ -48,7 +48,9 @@ def test_the_trigger_word():
 
 
 def test_each_concept_has_its_own_trigger_word():
-    found = caption_checks.check({"a": "anna, x", "b": "anna, x", "c": "", "d": "y"}, asked([], {"a": "anna", "b": "bob", "c": "bob", "d": ""}))
+    found = caption_checks.check(
+        {"a": "anna, x", "b": "anna, x", "c": "", "d": "y"}, asked([], {"a": "anna", "b": "bob", "c": "bob", "d": ""})
+    )
     (remark,) = [one for one in found if one.kind == "no-trigger"]
     assert remark.names == ("b",) and '"bob"' in remark.text
 

@@ -51,6 +51,8 @@ TESTED_IN = {
     "tokenizer": "test_sd1",
     "wording": "test_plan",
     "checks": "test_tag_job",
+    "review_api": "test_review",
+    "review_state": "test_review",
     "tag_changes": "test_tag_job",
     "tag_files": "test_tag_job",
     "tag_words": "test_tag_job",

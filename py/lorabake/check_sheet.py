@@ -154,7 +154,13 @@ def _card(row: Row, has_thumbnail: bool) -> str:
 
 def _own(remark: Remark) -> str:
     """A remark as it is said of one of its pictures."""
-    return "no caption beside it" if remark.kind == "no-caption" else "tagged as signed or watermarked" if remark.kind == "watermark" else remark.text
+    return (
+        "no caption beside it"
+        if remark.kind == "no-caption"
+        else "tagged as signed or watermarked"
+        if remark.kind == "watermark"
+        else remark.text
+    )
 
 
 def _shot(row: Row) -> str:

@@ -81,13 +81,17 @@ def show(asked: Asked, found: Sequence[Captioned], only: Query | None) -> int:
         _tell("captions", kind, [(listed(one.names) if one.names else "", one.text) for one in looked.remarks if one.kind == kind])
     grades = Counter(row.verdict.grade for row in looked.rows)
     many = counted(len(looked.rows), "picture")
-    console.result(f"{many}: {grades['good']} good, {grades['poor']} poor, {grades['reject']} to reject; {counted(len(looked.remarks), 'remark')} about captions")
+    console.result(
+        f"{many}: {grades['good']} good, {grades['poor']} poor, {grades['reject']} to reject; {counted(len(looked.remarks), 'remark')} about captions"
+    )
     if sheet := check_sheet.write(asked.folder, looked.rows, looked.remarks):
         console.say(f"all of it with the pictures: {sheet}")
     if grades["reject"]:
         console.say(f"--reject moves the {grades['reject']} to {set_aside.REJECTED}, and --undo back")
     if grades["poor"]:
-        console.say(f"--demote 1 moves the {grades['poor']} poor to 1_<concept>, where they are seen once an epoch; --undo brings them back")
+        console.say(
+            f"--demote 1 moves the {grades['poor']} poor to 1_<concept>, where they are seen once an epoch; --undo brings them back"
+        )
     return 0
 
 
@@ -140,7 +144,9 @@ def _repeats(words: Sequence[str]) -> tuple[int, list[str]]:
     """`2 blurred small` -> 2 and the rest."""
     first, *rest = _split(words)
     if not first.isdecimal():
-        raise UsageError(f'--demote "{first}" is no number of repeats', allowed="a whole number, then what to move", todo="--demote 2 blurred")
+        raise UsageError(
+            f'--demote "{first}" is no number of repeats', allowed="a whole number, then what to move", todo="--demote 2 blurred"
+        )
     return int(first), rest or [AUTO]
 
 
@@ -163,5 +169,7 @@ def chosen_by(words: Sequence[str], rows: Sequence[Row], grade: str, *, has_find
             chosen |= named
         else:
             all_ = f", {ALL} with --find" if word != ALL else f"; {ALL} only with --find, which says of what"
-            raise UsageError(f'"{word}" is no finding and no picture here', allowed=f"{AUTO}{all_}, {', '.join(kinds)}, or a picture's name")
+            raise UsageError(
+                f'"{word}" is no finding and no picture here', allowed=f"{AUTO}{all_}, {', '.join(kinds)}, or a picture's name"
+            )
     return [row.verdict.path for row in rows if row.verdict.path in chosen]

@@ -294,7 +294,7 @@ def _remove_empty_up_to(top: Path, folder: Path) -> None:
 
 
 def _moved(group: Mapping[Path, Path]) -> str:
-    """"" when every file is at its new place; else why none is."""
+    """ "" when every file is at its new place; else why none is."""
     done: list[tuple[Path, Path]] = []
     for path, target in group.items():
         try:

@@ -118,7 +118,7 @@ def _tidy(folder: Path, kept: Path, files: Sequence[Path]) -> None:
     """Write the file anew when more than ROOM of its lines are of files that changed or went."""
     rows = _rows(kept)
     places = {_place(folder, file) for file in files}
-    num_lines = kept.read_bytes().count(b"{\"version\"") if kept.exists() else 0
+    num_lines = kept.read_bytes().count(b'{"version"') if kept.exists() else 0
     alive = [row for place, row in rows.items() if place in places or (folder / place).exists()]
     if num_lines - len(alive) > ROOM:
         with paths.replacing(kept) as aside:

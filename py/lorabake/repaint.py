@@ -1,6 +1,6 @@
-"""One picture file made anew in its own format: transparency laid on a colour, cropped, shrunk. ImageMagick (wand) or Pillow.
+"""One picture file made anew in its own format: transparency laid on a colour, covered in places, cropped, shrunk. ImageMagick or Pillow.
 
-ImageMagick keeps what Pillow cannot hold, 16 bits a channel above all; where it is not installed Pillow does the same work and the
+ImageMagick (wand) keeps what Pillow cannot hold, 16 bits a channel above all; where it is not installed Pillow does the same work and the
 caller is told what was lost. Not here: which pictures need it, and keeping the originals (flattener.py).
 """
 
@@ -26,9 +26,14 @@ Box = tuple[int, int, int, int]  # x, y, width, height in px of the upright pict
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be done to one picture. `crop` in px of the upright picture; `max_side_px` shrinks only."""
+    """What is to be done to one picture. `crop` and `blanks` in px of the upright picture; `max_side_px` shrinks only.
+
+    Each of `blanks` is covered with `fill`: a colour, or `edge` for the most common one around it (pixels.cover).
+    """
 
     background: str = "white"
+    blanks: tuple[Box, ...] = ()
+    fill: str = "edge"
     crop: Box | None = None
     max_side_px: int | None = None
 
@@ -46,11 +51,12 @@ def imagemagick() -> str | None:
 
 
 def needed(found: images.Layers, wish: Wish) -> list[str]:
-    """Which of "flatten", "crop", "shrink" change this picture; none: the file can stay as it is."""
+    """Which of "flatten", "blank", "crop", "shrink" change this picture; none: the file can stay as it is."""
     size = found.upright(Image.new("1", found.colour.size)).size
     if wish.crop:
         size = wish.crop[2:]
     steps = ["flatten"] if found.alpha is not None else []
+    steps += ["blank"] if wish.blanks else []
     steps += ["crop"] if wish.crop else []
     return steps + (["shrink"] if wish.max_side_px and max(size) > wish.max_side_px else [])
 
@@ -133,6 +139,8 @@ def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
         if grey and bands[0].tobytes() == bands[1].tobytes() == bands[2].tobytes():
             image = bands[0]
     image = found.upright(image)
+    for box in wish.blanks:
+        image = pixels.cover(image, box, wish.fill)
     if wish.crop:
         left, top, width, height = wish.crop
         image = image.crop((left, top, left + width, top + height))

@@ -36,7 +36,10 @@ def demoted(folder: Path, repeats: int, pictures: Sequence[Path]) -> Place:
         if inside and repeats_of(picture.parent.name):
             continue
         if not inside and repeats_of(folder.absolute().name):
-            what, todo = "this is one concept's folder; the one that it goes to lies beside it", f'name the folder above: "{folder.absolute().parent}"'
+            what, todo = (
+                "this is one concept's folder; the one that it goes to lies beside it",
+                f'name the folder above: "{folder.absolute().parent}"',
+            )
         else:
             what = "only pictures in folders such as 5_junwool have repeats that could be fewer"
             todo = f"put them into {folder / f'5_{folder.absolute().name}'} first, or use --reject"
@@ -81,7 +84,7 @@ def moves(chosen: Collection[Path], found: Sequence[Captioned], place: Place) ->
 
 
 def _free_suffix(going: Sequence[Path], caption: Path, place: Place, taken: set[Path]) -> str:
-    """"", or ".2" and so on: with it the names of these pictures and of their captions are free where they go."""
+    """ "", or ".2" and so on: with it the names of these pictures and of their captions are free where they go."""
 
     def names(suffix: str) -> Iterator[Path]:
         for picture in going:

@@ -65,7 +65,11 @@ def _checking(group: argparse._ArgumentGroup) -> None:
         help="move what --check rejects to _rejected; or kinds of findings, pictures' names, all with --find",
     )
     group.add_argument(
-        "--demote", nargs="+", action="extend", metavar="N WHAT", help="move what --check calls poor, or WHAT, to N_<concept>: seen N times an epoch"
+        "--demote",
+        nargs="+",
+        action="extend",
+        metavar="N WHAT",
+        help="move what --check calls poor, or WHAT, to N_<concept>: seen N times an epoch",
     )
 
 
