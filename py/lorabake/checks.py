@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lorabake import caption_checks, check_sheet, checks_asked, console, locks, picture_checks, picture_memory, set_aside, tag_query
+from lorabake import caption_checks, check_sheet, console, locks, picture_checks, picture_memory, set_aside, tag_query
 from lorabake.caption_checks import Remark
 from lorabake.check_sheet import Row
 from lorabake.checks_asked import Asked
@@ -38,7 +38,8 @@ def look(asked: Asked, found: Sequence[Captioned], only: Query | None) -> Looked
     pictures = [picture for one in found for picture in one.pictures]
     with console.Bar(len(pictures), "looking") as bar:
         facts = picture_memory.look_at_all(asked.folder, pictures, bar.update)
-    verdicts = {verdict.path: verdict for verdict in picture_checks.judge(facts, asked.placed)}
+    captioned = {picture for one in found if one.text for picture in one.pictures}
+    verdicts = {verdict.path: verdict for verdict in picture_checks.judge(facts, asked.placed, captioned)}
     chosen = [one for one in found if only is None or only(tag_query.plain_tags(one.text or ""))]
     names = {picture: picture.relative_to(asked.folder).as_posix() for one in chosen for picture in one.pictures}
     ask = asked.of_captions(names, token_counter())
@@ -81,9 +82,8 @@ def show(asked: Asked, found: Sequence[Captioned], only: Query | None) -> int:
         _tell("captions", kind, [(listed(one.names) if one.names else "", one.text) for one in looked.remarks if one.kind == kind])
     grades = Counter(row.verdict.grade for row in looked.rows)
     many = counted(len(looked.rows), "picture")
-    console.result(
-        f"{many}: {grades['good']} good, {grades['poor']} poor, {grades['reject']} to reject; {counted(len(looked.remarks), 'remark')} about captions"
-    )
+    remarks = counted(len(looked.remarks), "remark")
+    console.result(f"{many}: {grades['good']} good, {grades['poor']} poor, {grades['reject']} to reject; {remarks} about captions")
     if sheet := check_sheet.write(asked.folder, looked.rows, looked.remarks):
         console.say(f"all of it with the pictures: {sheet}")
     if grades["reject"]:
@@ -151,7 +151,7 @@ def _repeats(words: Sequence[str]) -> tuple[int, list[str]]:
 
 
 def chosen_by(words: Sequence[str], rows: Sequence[Row], grade: str, *, has_find: bool) -> list[Path]:
-    """The pictures that words name: `auto` those of the verdict, `all`, kinds of findings, names. Raises UsageError for a word that is none."""
+    """The pictures that words name: `auto` those of the verdict, `all`, kinds of findings, names. Raises UsageError for other words."""
     kinds: dict[str, set[Path]] = {kind: set() for kind in (*picture_checks.KINDS, *caption_checks.KINDS)}
     for row in rows:
         for kind in (*(finding.kind for finding in row.verdict.found), *(remark.kind for remark in row.remarks)):

@@ -43,7 +43,7 @@ class Asked:
         return plan_data.placed(size, self.data, self.row, self.sizes)
 
     def of_captions(self, names: Mapping[Path, str], count_tokens: Callable[[str], int]) -> caption_checks.Ask:
-        """`names`: the pictures with the names by which remarks tell of them. Raises UsageError for a trigger of a folder that is not there."""
+        """`names`: the pictures with the names by which remarks tell of them. Raises UsageError for a trigger of a folder that is gone."""
         folders = {picture: concept_folder(self.folder, picture) for picture in names}
         words = triggers.by_folder(self.trigger, folders.values(), preset=self.preset)
         of_names = {name: words[folders[picture]] for picture, name in names.items()}

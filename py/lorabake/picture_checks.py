@@ -4,7 +4,7 @@ Not here: the measures (picture_facts.py), captions (caption_checks.py), a bake'
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +54,12 @@ class Verdict:
         return "reject" if "reject" in grades else "poor" if "poor" in grades else "good"
 
 
-def judge(facts: Mapping[Path, Facts], placed: Placed) -> list[Verdict]:
-    """A verdict on each picture, in order. `placed` tells the bucket of a size in px, and how a picture gets there."""
-    twins = duplicates(facts)
+def judge(facts: Mapping[Path, Facts], placed: Placed, captioned: Collection[Path] = ()) -> list[Verdict]:
+    """A verdict on each picture, in order. `placed` tells the bucket of a size in px, and how a picture gets there.
+
+    Of equal pictures one that is `captioned` is kept.
+    """
+    twins = duplicates(facts, captioned)
     verdicts = []
     for path, seen in facts.items():
         found = [*twins.get(path, ()), *of_one(seen, placed)]
@@ -84,9 +87,9 @@ def of_one(seen: Facts, placed: Placed) -> Iterator[Finding]:
     elif seen.detail > 1:
         yield of_detail(seen, scale)
     if seen.blocks > BLOCKS_FROM or 0 < seen.quality < QUALITY_UNDER:
-        how = f"JPEG of quality {seen.quality}" if 0 < seen.quality < QUALITY_UNDER else "JPEG's blocks can be seen"
+        how = f"JPEG of quality {seen.quality}" if 0 < seen.quality < QUALITY_UNDER else "it was a strongly packed JPEG"
         gone = scale < BLOCKS_GONE_UNDER
-        text = f"{how}; shrunk for this bake, they hardly show" if gone else f"{how}: they are learned too"
+        text = f"{how}: shrunk for this bake, its blocks hardly show" if gone else f"{how}: its blocks are learned too"
         yield finding("jpeg-blocks", text, grade="note" if gone else "")
     if scale > ENLARGED_FROM:
         yield finding("small", f"{size[0]}x{size[1]} px, enlarged {scale:.1f} times for {bucket[0]}x{bucket[1]}")
@@ -110,7 +113,7 @@ def of_detail(seen: Facts, scale: float) -> Finding:
     return finding(kind, f"{words}: only the detail of {size} px")
 
 
-def duplicates(facts: Mapping[Path, Facts]) -> dict[Path, list[Finding]]:
+def duplicates(facts: Mapping[Path, Facts], captioned: Collection[Path] = ()) -> dict[Path, list[Finding]]:
     """On all but the best of each group of equal or nearly equal pictures, which one is kept."""
     found: dict[Path, list[Finding]] = defaultdict(list)
     same: dict[str, list[Path]] = defaultdict(list)
@@ -118,12 +121,13 @@ def duplicates(facts: Mapping[Path, Facts]) -> dict[Path, list[Finding]]:
         if seen.digest and not seen.problem:
             same[seen.digest].append(path)
     for group in same.values():
+        group.sort(key=lambda path: path not in captioned)  # stable: else the first
         for path in group[1:]:
             found[path].append(finding("twice", f"the same file as {group[0].name}"))
     first = [group[0] for group in same.values() if facts[group[0]].hash]
     for alike in groups([facts[path].hash for path in first], [facts[path].mirrored for path in first]):
         members = [first[index] for index in alike]
-        best = max(members, key=lambda path: _worth(facts[path], path))
+        best = max(members, key=lambda path: (*_worth(facts[path], path), path in captioned))
         for path in members:
             if path != best:
                 how = "mirrored, nearly" if bits(facts[path].hash, facts[best].hash) > ALIKE_BITS else "nearly"

@@ -87,7 +87,7 @@ def resolve(data: Data, base: Base, row: Family, *, has_trigger: bool = False) -
 
 
 def sides(data: Data, row: Family) -> Data:
-    """`data`, whose resolution is known, with the shortest and longest side of its buckets. Raises UserError when these do not fit together."""
+    """`data`, whose resolution is known, with the shortest and longest side of its buckets. Raises UserError when they do not fit."""
     resolution = int(data.resolution or 0)
     step = bucket_step(resolution, row)
     low, high = bucket_range(resolution, step)

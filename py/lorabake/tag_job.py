@@ -21,6 +21,7 @@ from lorabake import (
     locks,
     paths,
     profile,
+    settings,
     tag_changes,
     tag_edits,
     tag_query,
@@ -83,6 +84,8 @@ def main(options: Namespace) -> int:
         others={"dedupe": options.dedupe, "sort": options.sort},
     )
     only = tag_query.parse(options.find) if options.find is not None else None
+    if options.review:
+        return review_page(dataset, options)
     if options.check or options.reject is not None or options.demote is not None:
         return check(dataset, options, edits, only)
     if options.tag or any(getattr(options, name) for name in TAGGING):
@@ -157,6 +160,24 @@ def check(dataset: Dataset, options: Namespace, edits: Edits, only: Query | None
     if options.check:
         return checks.show(wanted, dataset.read(), only)
     return checks.move_away(wanted, dataset.read, only, options)
+
+
+def review_page(dataset: Dataset, options: Namespace) -> int:
+    """The page in the browser, until Ctrl-C. Raises UsageError for words of another job beside it."""
+    others = [name for name, value in vars(options).items() if value not in (None, False, [], 0)]
+    strange = [name for name in others if name not in ("dataset", "review", "port", "no_browser", "background")]
+    if strange:
+        raise UsageError(f"--review and --{strange[0].replace('_', '-')} are two jobs", todo="the page does all of it by hand")
+    from lorabake import review  # only now: the others need no server
+
+    data = dataset.loaded.profile.data if dataset.loaded else settings.Data()
+    return review.serve(
+        dataset.folder,
+        port=options.port,
+        open_browser=not options.no_browser,
+        extension=data.caption_extension if dataset.loaded else EXTENSION,
+        background=options.background or data.background,
+    )
 
 
 def rules_of(dataset: Dataset) -> tuple[Rule, ...]:
