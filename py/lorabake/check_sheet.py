@@ -142,12 +142,14 @@ def _card(row: Row, has_thumbnail: bool) -> str:
     search = " ".join([row.name, *row.tags]).lower()
     found = "".join(f'<li class="{finding.grade}"><b>{esc(finding.kind)}</b> {esc(finding.text)}</li>' for finding in verdict.found)
     found += "".join(f'<li class="note"><b>{esc(remark.kind)}</b> {esc(_own(remark))}</li>' for remark in row.remarks)
-    size = f"{facts.width}x{facts.height}" + (f" to {row.placed[0][0]}x{row.placed[0][1]}" if row.placed else "")
+    sizes = [(facts.width, facts.height), row.placed[0]] if row.placed else []
+    size = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
+    place, _, name = row.name.rpartition("/")
     return (
         f'<article data-grade="{verdict.grade}" data-kinds="{esc(" ".join(row.kinds))}" data-text="{esc(search)}">'
         f"{_shot(row) if has_thumbnail else _no_shot()}"
-        f'<h3 title="{esc(row.name)}">{esc(row.name)}</h3>'
-        f'<p class="size"><span class="chip {verdict.grade}">{GRADES[verdict.grade]}</span> {size if row.placed else ""}</p>'
+        f'<h3 title="{esc(row.name)}">{esc(name)}</h3><p class="size">{esc(place)}</p>'
+        f'<p class="size"><span class="chip {verdict.grade}">{GRADES[verdict.grade]}</span> {size}</p>'
         f"{f'<ul>{found}</ul>' if found else ''}{_caption(row)}</article>"
     )
 

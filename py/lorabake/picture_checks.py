@@ -107,10 +107,10 @@ def of_detail(seen: Facts, scale: float) -> Finding:
     """A picture with less detail than pixels; where the bake shrinks it by as much, that does no harm."""
     size = f"{round(seen.width / seen.detail)}x{round(seen.height / seen.detail)}"
     kind = "blurred" if seen.blurred else "upscaled"
-    words = "blurred" if seen.blurred else f"looks enlarged {seen.detail:g} times, or a little out of focus"
+    words = "" if seen.blurred else f"looks enlarged {seen.detail:g} times, or a little out of focus: "
     if scale * seen.detail <= ENLARGED_FROM:
-        return finding(kind, f"{words}: the detail of {size} px, which is enough for this bake", grade="note")
-    return finding(kind, f"{words}: only the detail of {size} px")
+        return finding(kind, f"{words}has the detail of {size} px, which is enough for this bake", grade="note")
+    return finding(kind, f"{words}has only the detail of {size} px")
 
 
 def duplicates(facts: Mapping[Path, Facts], captioned: Collection[Path] = ()) -> dict[Path, list[Finding]]:

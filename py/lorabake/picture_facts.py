@@ -5,6 +5,7 @@ drawings and screenshots, each enlarged, blurred and compressed in a dozen ways;
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from math import gcd
@@ -23,14 +24,16 @@ BAR_EXCEPT, EDGE_FROM = 0.02, 0.6  # shares of a line that differ from the bar: 
 WINDOW_PX, TILE_PX = 512, 64  # detail is measured in the window with most edges: what is in focus counts
 EDGES = 0.02  # share of the window's places, those with the steepest edges
 FAINTEST_EDGE = 4.0  # levels a px: without any steeper one nothing can be said
-# (by how much it is shrunk, what is lost at the steepest edges at least where there was detail of that size)
-DETAIL = ((1.25, 0.055), (1.5, 0.08), (2.0, 0.11), (3.0, 0.13), (4.0, 0.15))
-LEAST_LIMIT = 1.5
+# By how much a window is shrunk: what is lost at its steepest edges at least where there was detail of that size.
+DETAIL = {1.5: 0.08, 2.0: 0.11, 3.0: 0.13, 4.0: 0.15}
+BLURRED_FROM = 3.0
+# Enlarged twice by a sharp filter: little is lost at 1.25, and at 3 six times as much.
+FINEST, FINEST_LOSS, NEXT_LOSS, CLIFF = 1.25, 0.06, 0.115, 6.0
 BLOCK_PX, STEP_MOST = 8, 12.0  # JPEG's blocks; steeper steps are the picture's own edges
 HASH_SIDE = 16  # of 16 x 16 bits
 MOST_REPEATED = 64
-# The luminance table of JPEG's standard (ITU-T T.81, table K.1) at quality 50 has this mean; others follow the formula of libjpeg.
-MEAN_AT_50 = 57.625
+# The luminance table of JPEG's standard (ITU-T T.81, table K.1), which is quality 50; others follow the formula of libjpeg.
+MEAN_AT_50, LEAST_AT_50 = 57.625, 10
 
 
 @dataclass(frozen=True)
@@ -136,14 +139,27 @@ def detail_of(luma_hw: np.ndarray) -> tuple[float, bool]:
     if not steep.any():
         return 1.0, False
     image, mean = Image.fromarray(window), float(steepness[steep].mean())
-    limit = 1.0
-    for factor, least in DETAIL:
+
+    def lost(factor: float) -> float:
         size = max(1, round(image.width / factor)), max(1, round(image.height / factor))
         again = image.resize(size, Image.Resampling.LANCZOS).resize(image.size, Image.Resampling.LANCZOS)
-        if float(np.abs(np.asarray(again) - window)[steep].mean()) / mean >= least:
+        return float(np.abs(np.asarray(again) - window)[steep].mean()) / mean
+
+    limit = limit_of({factor: lost(factor) for factor in (FINEST, *DETAIL)})
+    return limit, limit >= BLURRED_FROM
+
+
+def limit_of(losses: Mapping[float, float]) -> float:
+    """The largest factor at which nothing worth mentioning is lost, 1.0 for none. Losses by factor, FINEST and those of DETAIL."""
+    limit = 1.0
+    for factor, least in DETAIL.items():
+        if losses[factor] < least:
+            limit = factor
+        elif factor > 1.5:  # linear filters leave kinks that count as detail at the finest
             break
-        limit = factor
-    return (limit if limit >= LEAST_LIMIT else 1.0), limit >= DETAIL[3][0]
+    if limit == 1 and losses[FINEST] < FINEST_LOSS and losses[1.5] < NEXT_LOSS and losses[3.0] > CLIFF * losses[FINEST]:
+        return 2.0
+    return limit
 
 
 def sharpest_window(luma_hw: np.ndarray) -> np.ndarray:
@@ -200,7 +216,8 @@ def quality_of(path: Path) -> int:
     if not tables:
         return 0
     table = tables[min(tables)]
-    percent = 100 * sum(table) / len(table) / MEAN_AT_50
+    least = min(table)  # where the table reaches its ends its mean says nothing
+    percent = 100 * least / LEAST_AT_50 if least > LEAST_AT_50 else 100 * sum(table) / len(table) / MEAN_AT_50
     return max(1, min(100, round(5000 / percent if percent > 100 else (200 - percent) / 2)))
 
 
