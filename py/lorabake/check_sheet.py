@@ -3,6 +3,7 @@
 `<folder>/_checks/sheet.html` with thumbnails beside it in `thumbs/`; opens offline, fetches nothing. Not here: what is found (checks.py).
 """
 
+import errno
 import os
 import time
 from collections import Counter
@@ -49,7 +50,9 @@ def write(folder: Path, rows: Sequence[Row], remarks: Sequence[Remark]) -> Path 
         (folder / FOLDER / THUMBS).mkdir(parents=True, exist_ok=True)
         made = _thumbnails(folder, rows)
         paths.write_text(sheet, page(folder.absolute().name, rows, remarks, made).encode("utf-8", "replace").decode("utf-8"))
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         console.say(f"no sheet: {folder / FOLDER} cannot be written ({error.strerror})")
         return None
     return sheet
