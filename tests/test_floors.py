@@ -44,6 +44,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "tag_writing set_aside"),
     ("F2", "checks_asked"),
     ("F2", "plan_types"),
+    ("F2", "plan_checked"),
     ("F2", "plan_estimate plan_advice metadata"),
     ("F2", "plan_settings suggest"),
     ("F2", "plan report_pictures report_run"),

@@ -50,7 +50,6 @@ TESTED_IN = {
     "special_kinds": "test_kinds",
     "tokenizer": "test_sd1",
     "wording": "test_plan",
-    "checks": "test_tag_job",
     "review_api": "test_review",
     "review_state": "test_review",
     "tag_changes": "test_tag_job",

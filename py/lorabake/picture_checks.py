@@ -146,11 +146,16 @@ def bits(one: str, other: str) -> int:
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
+def _signs(hashes: list[str]) -> np.ndarray:
+    """Each bit as 1 or -1, (number, bits) float32: a product of two rows is their bits less twice those that differ."""
+    return np.unpackbits(np.array([list(bytes.fromhex(text)) for text in hashes], dtype=np.uint8), axis=1).astype(np.float32) * 2 - 1
+
+
 def groups(hashes: list[str], mirrored: list[str]) -> list[list[int]]:
     """Indices of pictures that are alike, directly or through others, in order; each group has two and more."""
     if len(hashes) < 2:
         return []
-    plain, turned = (np.array([np.frombuffer(bytes.fromhex(text), dtype=np.uint64) for text in row]) for row in (hashes, mirrored))
+    plain, turned = (_signs(row) for row in (hashes, mirrored))
     parent = list(range(len(hashes)))
 
     def root(index: int) -> int:
@@ -160,11 +165,10 @@ def groups(hashes: list[str], mirrored: list[str]) -> list[list[int]]:
         return index
 
     for start in range(0, len(plain), COMPARED_AT_ONCE):
-        block = plain[start : start + COMPARED_AT_ONCE, None]
         for others in (plain, turned):
-            near = np.bitwise_count(block ^ others[None]).sum(2, dtype=np.int32) <= ALIKE_BITS
+            near = plain[start : start + COMPARED_AT_ONCE] @ others[start:].T >= others.shape[1] - 2 * ALIKE_BITS
             for one, other in np.argwhere(near):
-                parent[root(int(other))] = root(start + int(one))
+                parent[root(start + int(other))] = root(start + int(one))
     together: dict[int, list[int]] = defaultdict(list)
     for index in range(len(hashes)):
         together[root(index)].append(index)

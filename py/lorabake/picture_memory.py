@@ -43,9 +43,8 @@ def look_at_all(folder: Path, files: Sequence[Path], progress: Callable[[int], o
                     write({"version": VERSION, "path": _place(folder, file), "stamp": stamp, "facts": asdict(facts)})
                 if progress:
                     progress(len(known))
-        except BaseException:  # Ctrl-C: what is not begun is not waited for
-            pool.shutdown(cancel_futures=True)
-            raise
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C what is not begun is not waited for
     return {file: known[file] for file in files}
 
 
