@@ -46,10 +46,11 @@ async function work() {
   working = true;
   while (waiting.length) {
     const { name, body, resolve, reject } = waiting[0];
-    emit("saving", { kind: "busy", text: waiting.length > 1 ? `saving, ${waiting.length} to go` : "saving" });
+    emit("saving", { kind: "busy", text: telling(body) });
     try {
       const told = await send(name, { ...body, since: model.revision });
       waiting.shift();
+      stuck = false;
       apply(told);
       emit("saving", { kind: "saved", text: "saved" });
       resolve(told);
@@ -57,6 +58,7 @@ async function work() {
       if (error instanceof Refused && error.status === BUSY) await pause({ kind: "wait", text: `not saved yet: ${error.told.error}` });
       else if (error instanceof Refused) {
         waiting.shift();
+        stuck = false;
         apply(error.told);
         emit("saving", { kind: "bad", text: "not saved" });
         reject(error);
@@ -66,10 +68,16 @@ async function work() {
   working = false;
 }
 
+function telling(body) {
+  if (waiting.length > 1) return `saving, ${waiting.length} to go`;
+  return body.ids?.length > 1 ? `saving ${body.ids.length.toLocaleString("en")} pictures` : "saving";
+}
+
 const send = (name, body) =>
   answer(`api/${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), keepalive: JSON.stringify(body).length < 60000 });
 
 function pause(state) {
+  stuck = true;
   emit("saving", state);
   return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
 }
@@ -85,6 +93,11 @@ export async function poll() {
   }
 }
 
+// The page closes: what waits behind the change that is on its way is sent at once, and only what cannot be saved asks to stay.
+let stuck = false;
+export function flush() {
+  for (const { name, body } of waiting.splice(working ? 1 : 0)) send(name, { ...body, since: model.revision }).catch(() => {});
+}
 window.addEventListener("beforeunload", (event) => {
-  if (waiting.length) event.preventDefault();
+  if (stuck) event.preventDefault();
 });

@@ -1,7 +1,7 @@
 // The right side: one picture with its tags and its caption, or what several selected pictures have in common.
 
 import { addTags, editTags, named, removeTag, tagsTogether, textOf, unmask, writeCaption } from "./actions.js";
-import { ask, url } from "./api.js";
+import { ask, flush, url } from "./api.js";
 import { complete } from "./complete.js";
 import { byId, counted, el, toast } from "./dom.js";
 import { emit, model, on, oneLine, tagsOf, targets } from "./model.js";
@@ -140,11 +140,11 @@ function several(ids) {
   const replaceOld = el("input", { type: "text", id: "replace-old", spellcheck: false, placeholder: "Replace  [ r ]", "aria-label": "tag to replace" });
   const replaceNew = el("input", { type: "text", spellcheck: false, placeholder: "by (empty: remove)", "aria-label": "tag in its place" });
   completions.push(complete(replaceOld), complete(replaceNew));
-  const replace = () => {
-    const old = replaceOld.value.trim();
+  const replace = async () => {
+    const old = replaceOld.value.trim(), by = replaceNew.value;
     if (!old) return replaceOld.focus();
-    editTags({ replace: [`${old}=${replaceNew.value}`] });
     replaceOld.value = replaceNew.value = "";
+    if (!(await editTags({ replace: [`${old}=${by}`] }))) [replaceOld.value, replaceNew.value] = [old, by];
   };
   for (const input of [replaceOld, replaceNew]) input.addEventListener("keydown", (event) => event.key === "Enter" && replace());
   const masked = ids.filter((id) => model.items.get(id).mask);
@@ -164,10 +164,11 @@ function several(ids) {
 
 function adding() {
   const input = el("input", { type: "text", id: "add", spellcheck: false, placeholder: "Add tags  [ a ]", "aria-label": "add tags" });
-  const add = (first) => {
-    if (!input.value.trim()) return;
-    addTags(input.value, first);
+  const add = async (first) => {
+    const typed = input.value;
+    if (!typed.trim()) return;
     input.value = "";
+    if (!(await addTags(typed, first)) && !input.value) input.value = typed; // it could not be saved
   };
   completions.push(complete(input, { done: () => add(false) }));
   input.addEventListener("keydown", (event) => event.key === "Enter" && add(event.shiftKey));
@@ -282,5 +283,8 @@ on("refused", (what) => {
   editing.base = editing.field.value = textOf(model.items.get(what.id) || { id: what.id });
   refresh();
 });
-window.addEventListener("pagehide", keep);
+window.addEventListener("pagehide", () => {
+  keep();
+  flush();
+});
 document.addEventListener("visibilitychange", () => document.hidden && keep());
