@@ -46,12 +46,10 @@ function show() {
 // The same pictures, after a change: what is being typed stays.
 function refresh() {
   const item = model.items.get(shownIds[0]);
+  const focused = [...panel.querySelectorAll(".chip")].indexOf(document.activeElement.closest(".chip"));
   if (shownIds.length === 1 && item) {
-    panel.querySelector(".chips").replaceChildren(...chips(tagsOf(item.text).map((tag) => ({ tag }))));
-    if (!dirty()) {
-      editing.base = textOf(item);
-      if (oneLine(editing.field.value) !== editing.base) editing.field.value = editing.base;
-    }
+    if (!panel.querySelector(".rename")) panel.querySelector(".chips").replaceChildren(...chips(tagsOf(textOf(item)).map((tag) => ({ tag }))));
+    rebase(textOf(item));
     panel.querySelector(".notes").replaceChildren(...notes(item));
     const image = panel.querySelector(".picture");
     if (image.dataset.version !== item.stamp + item.mask) {
@@ -62,6 +60,21 @@ function refresh() {
     const box = panel.querySelector(".chips");
     if (box) box.replaceChildren(...chips(tagsTogether(shownIds).slice(0, MOST_CHIPS), shownIds.length));
   }
+  if (focused >= 0) focusChip(focused);
+}
+
+// The caption is another now while its field is open: what was typed before or behind it moves along. Typed in its midst it stays as it is,
+// and the server will say that the caption was changed.
+function rebase(text) {
+  const { field, base } = editing, typed = field.value, caret = field.selectionStart;
+  if (text === base) return;
+  if (!dirty()) field.value = text;
+  else if (typed.startsWith(base)) field.setRangeText(text, 0, base.length, "preserve");
+  else if (typed.endsWith(base)) {
+    field.setRangeText(text, typed.length - base.length, typed.length, "preserve");
+    field.setSelectionRange(caret, caret);
+  } else return;
+  editing.base = text;
 }
 
 function heading(ids) {
@@ -93,7 +106,7 @@ function single(item) {
       el("button", { type: "button", class: "unmask", hidden: true, title: "all of the picture counts again", onclick: () => unmask([item.id]) }, "No mask")),
     el("p", { class: "facts soft" }),
     el("div", { class: "notes" }, ...notes(item)),
-    el("div", { class: "chips", role: "group", "aria-label": "tags" }, ...chips(tagsOf(item.text).map((tag) => ({ tag })))),
+    el("div", { class: "chips", role: "group", "aria-label": "tags" }, ...chips(tagsOf(textOf(item)).map((tag) => ({ tag })))),
     adding(), el("label", { class: "caption" }, el("span", { class: "soft" }, "Caption  [ e ]"), text),
   ];
 }
@@ -208,6 +221,7 @@ function rename(chip) {
     if (over) return;
     over = true;
     completion.remove();
+    input.classList.remove("rename");
     const tags = tagsOf(textOf(item));
     if (write && tags[index] === old && input.value.trim() !== old) {
       tags.splice(index, 1, ...tagsOf(input.value));
@@ -228,27 +242,27 @@ function rename(chip) {
 }
 
 // Keys on a tag: arrows to its neighbours, Delete takes it out, Enter edits it, Alt+arrows move it.
-panel.addEventListener("keydown", async (event) => {
+panel.addEventListener("keydown", (event) => {
   const chip = event.target.closest(".chip");
   if (!chip) return;
   const all = [...panel.querySelectorAll(".chip")], index = all.indexOf(chip);
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (event.key === "Delete" || event.key === "Backspace") {
-    await removeTag(chip.dataset.tag);
-    focusChip(index);
+    removeTag(chip.dataset.tag);
   } else if ((event.key === "Enter" || event.key === "F2") && shownIds.length === 1) rename(chip);
-  else if (step && event.altKey && shownIds.length === 1) await shift(index, step);
+  else if (step && event.altKey && shownIds.length === 1) shift(index, step);
   else if (step) focusChip(index + step);
   else return;
   event.preventDefault();
   event.stopPropagation();
 });
 
-async function shift(index, step) {
+function shift(index, step) {
   const item = model.items.get(shownIds[0]), tags = tagsOf(textOf(item));
   if (!(index + step in tags)) return;
   [tags[index], tags[index + step]] = [tags[index + step], tags[index]];
-  await writeCaption(item.id, textOf(item), tags.join(", "));
+  writeCaption(item.id, textOf(item), tags.join(", "));
+  refresh();
   focusChip(index + step);
 }
 
