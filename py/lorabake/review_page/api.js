@@ -8,6 +8,7 @@ const BUSY = 423;
 const AGAIN_MS = 1500;
 const waiting = []; // changes that are not saved yet
 let working = false;
+let stuck = false; // the folder is busy, or the server does not answer
 
 export class Refused extends Error {
   constructor(told, status) {
@@ -33,7 +34,9 @@ async function answer(path, options) {
 export const ask = (path) => answer(path);
 export const numWaiting = () => waiting.length;
 
-// Resolves with what the server said once it is on the disk; rejects with Refused when it cannot be done.
+const made = (body) => ({ ...(typeof body === "function" ? body() : body), since: model.revision });
+
+// `body` may be a function, which is asked when its turn comes. Resolves with what the server said once it is on the disk; rejects with Refused when it cannot be done.
 export function change(name, body) {
   return new Promise((resolve, reject) => {
     waiting.push({ name, body, resolve, reject });
@@ -46,9 +49,10 @@ async function work() {
   working = true;
   while (waiting.length) {
     const { name, body, resolve, reject } = waiting[0];
-    emit("saving", { kind: "busy", text: telling(body) });
     try {
-      const told = await send(name, { ...body, since: model.revision });
+      const now = made(body);
+      emit("saving", { kind: "busy", text: telling(now) });
+      const told = await send(name, now);
       waiting.shift();
       stuck = false;
       apply(told);
@@ -82,6 +86,11 @@ function pause(state) {
   return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
 }
 
+// When all that was done before is on the disk, or cannot get there.
+export async function settled() {
+  while (waiting.length && !stuck) await new Promise((resolve) => setTimeout(resolve, 30));
+}
+
 // What other programs changed.
 export async function poll() {
   if (working) return;
@@ -94,9 +103,8 @@ export async function poll() {
 }
 
 // The page closes: what waits behind the change that is on its way is sent at once, and only what cannot be saved asks to stay.
-let stuck = false;
 export function flush() {
-  for (const { name, body } of waiting.splice(working ? 1 : 0)) send(name, { ...body, since: model.revision }).catch(() => {});
+  for (const { name, body } of waiting.splice(working ? 1 : 0)) send(name, made(body)).catch(() => {});
 }
 window.addEventListener("beforeunload", (event) => {
   if (stuck) event.preventDefault();

@@ -1,6 +1,6 @@
 // The right side: one picture with its tags and its caption, or what several selected pictures have in common.
 
-import { addTags, editTags, named, removeTag, tagsTogether, textOf, unmask, writeCaption } from "./actions.js";
+import { addTags, editCaption, editTags, moved, named, removeTag, tagsTogether, textOf, unmask, writeCaption } from "./actions.js";
 import { ask, flush, url } from "./api.js";
 import { complete } from "./complete.js";
 import { byId, counted, el, toast } from "./dom.js";
@@ -66,14 +66,13 @@ function refresh() {
 // The caption is another now while its field is open: what was typed before or behind it moves along. Typed in its midst it stays as it is,
 // and the server will say that the caption was changed.
 function rebase(text) {
-  const { field, base } = editing, typed = field.value, caret = field.selectionStart;
+  const { field, base } = editing, typed = field.value;
   if (text === base) return;
-  if (!dirty()) field.value = text;
-  else if (typed.startsWith(base)) field.setRangeText(text, 0, base.length, "preserve");
-  else if (typed.endsWith(base)) {
-    field.setRangeText(text, typed.length - base.length, typed.length, "preserve");
-    field.setSelectionRange(caret, caret);
-  } else return;
+  const now = dirty() ? moved(text, base, typed) : text;
+  if (now === null) return;
+  const caret = field.selectionStart + (typed.startsWith(base) ? now.length - typed.length : 0);
+  field.value = now;
+  field.setSelectionRange(caret, caret);
   editing.base = text;
 }
 
@@ -213,7 +212,6 @@ panel.addEventListener("dblclick", (event) => {
 // A chip becomes a field; Enter writes.
 function rename(chip) {
   const old = chip.dataset.tag, item = model.items.get(shownIds[0]);
-  const index = [...chip.parentNode.children].indexOf(chip);
   const input = el("input", { type: "text", class: "rename", value: old, spellcheck: false, "aria-label": `edit ${old}` });
   const completion = complete(input);
   let over = false;
@@ -222,11 +220,8 @@ function rename(chip) {
     over = true;
     completion.remove();
     input.classList.remove("rename");
-    const tags = tagsOf(textOf(item));
-    if (write && tags[index] === old && input.value.trim() !== old) {
-      tags.splice(index, 1, ...tagsOf(input.value));
-      writeCaption(item.id, textOf(item), tags.join(", "));
-    }
+    const by = tagsOf(oneLine(input.value));
+    if (write && by.join(", ") !== old) editCaption(item.id, (text) => tagsOf(text).flatMap((tag) => (tag === old ? by : [tag])).join(", "));
     refresh();
   };
   input.addEventListener("keydown", (event) => {
@@ -258,10 +253,9 @@ panel.addEventListener("keydown", (event) => {
 });
 
 function shift(index, step) {
-  const item = model.items.get(shownIds[0]), tags = tagsOf(textOf(item));
-  if (!(index + step in tags)) return;
-  [tags[index], tags[index + step]] = [tags[index + step], tags[index]];
-  writeCaption(item.id, textOf(item), tags.join(", "));
+  const item = model.items.get(shownIds[0]), [one, two] = [index, index + step].map((at) => tagsOf(textOf(item))[at]);
+  if (two === undefined) return;
+  editCaption(item.id, (text) => tagsOf(text).map((tag) => (tag === one ? two : tag === two ? one : tag)).join(", "));
   refresh();
   focusChip(index + step);
 }
