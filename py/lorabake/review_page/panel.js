@@ -149,8 +149,8 @@ async function learn(id) {
 
 function several(ids) {
   if (!ids.length) return [el("p", { class: "soft empty" }, "No picture here.")];
-  const replaceOld = el("input", { type: "text", id: "replace-old", spellcheck: false, placeholder: "Replace  [ r ]", "aria-label": "tag to replace" });
-  const replaceNew = el("input", { type: "text", spellcheck: false, placeholder: "by (empty: remove)", "aria-label": "tag in its place" });
+  const replaceOld = el("input", { type: "text", id: "replace-old", spellcheck: false, placeholder: "Old tag  [ r ]", "aria-label": "tag to replace" });
+  const replaceNew = el("input", { type: "text", spellcheck: false, placeholder: "new", title: "what takes its place; nothing takes it out", "aria-label": "tag in its place" });
   completions.push(complete(replaceOld), complete(replaceNew));
   const replace = async () => {
     const old = replaceOld.value.trim(), by = replaceNew.value;
