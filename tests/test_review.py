@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lorabake import journal, locks, masks, paths, review, review_api
+from lorabake import journal, locks, masks, paths, review, review_api, tag_job
 from lorabake.errors import UserError
 from reviewing import Page, dataset, served
 
@@ -485,3 +485,21 @@ def test_the_browser_is_opened_when_asked(tmp_path, monkeypatch):
 
 def test_every_kind_of_drawing_has_its_words():
     assert review_api.KINDS == ("crop", "blank", "mask")
+
+
+def test_tag_py_undoes_what_the_page_did(page):
+    before = (page.folder / "a.png").read_bytes()
+    drawn(page, "a", "mask", [0, 0, 20, 20])
+    drawn(page, "a", "crop", [0, 0, 32, 32])
+    for _ in range(2):
+        assert tag_job.undo(page.folder, 0) == 0
+    assert (page.folder / "a.png").read_bytes() == before
+    assert not masks.path_of(page.folder / "a.png").exists()
+
+
+def test_originals_are_counted_by_their_picture(tmp_path):
+    folder = tmp_path / "_originals"
+    folder.mkdir()
+    for name in ("a.png", "a.2.png", "a.b.png", "ab.png", "a.jpg"):
+        (folder / name).touch()
+    assert [review_api.kept_originals(tmp_path / name) for name in ("a.png", "a.b.png", "x.png")] == [2, 1, 0]

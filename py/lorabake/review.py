@@ -7,6 +7,7 @@ is refused), and must, to change anything, come from our own page. Pictures are 
 
 import hmac
 import json
+import logging
 import secrets
 import webbrowser
 from collections.abc import Callable, Iterable
@@ -62,6 +63,7 @@ def start(folder: Path, *, port: int = 0, extension: str = EXTENSION, background
     state = State(folder, extension)
     if not state.shown:
         raise UserError("no pictures here", where=str(folder), todo="give the folder that holds the pictures and their captions")
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns in the console of every request that waits a moment
     token = secrets.token_urlsafe(24)
     pages: dict[str, Application] = {}
     try:

@@ -5,6 +5,7 @@ An edit is made to what the file holds at that moment, under the folder's lock. 
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -242,7 +243,8 @@ def kept_originals(picture: Path) -> int:
     folder = picture.parent / journal.ORIGINALS
     if not folder.is_dir():
         return 0
-    return sum(path.suffix == picture.suffix and path.stem.partition(".")[0] == picture.stem.partition(".")[0] for path in folder.iterdir())
+    name = re.compile(rf"{re.escape(picture.stem)}(\.\d+)?{re.escape(picture.suffix)}")  # as journal.free_place numbers them
+    return sum(name.fullmatch(path.name) is not None for path in folder.iterdir())
 
 
 def overlay(state: State, number: int) -> bytes | None:

@@ -31,15 +31,34 @@ export function editTags(edits, ids = targets()) {
 export const addTags = (text, first = false) => tagsOf(text).length && editTags({ [first ? "add_first" : "add"]: [oneLine(text)] });
 export const removeTag = (tag) => editTags({ exactly: [tag] });
 
-// A caption as typed. `base` is the text that the person saw; what could not be written is handed to the panel.
-export async function writeCaption(id, base, text) {
-  const typed = oneLine(text);
-  const from = sent.get(id) ?? base;
-  if (typed === from) return;
-  sent.set(id, typed);
-  const told = await run("caption", { id, base: from, text: typed }, { quiet: true });
-  if (sent.get(id) === typed) sent.delete(id);
-  if (!told) emit("refused", { id, text: typed });
+// One caption changed by `edit`, a function of its text. It is asked when its turn comes, of the caption as it is then: earlier changes may
+// still be on their way. Where it answers null, `stale` is sent, for the server to say that the caption was changed meanwhile.
+export async function editCaption(id, edit, stale = null) {
+  const shown = textOf(model.items.get(id)), guess = edit(shown);
+  if (guess === shown) return;
+  const text = guess ?? stale.text;
+  sent.set(id, text);
+  const body = () => {
+    const base = model.items.get(id)?.text ?? "", now = edit(base);
+    return now === null ? { id, ...stale } : { id, base, text: now };
+  };
+  const told = await run("caption", body, { quiet: true });
+  if (sent.get(id) === text) sent.delete(id);
+  if (!told) emit("refused", { id, text });
+}
+
+// A caption as typed by a person who saw `base`.
+export function writeCaption(id, base, typed) {
+  const text = oneLine(typed);
+  if (text !== base) editCaption(id, (now) => moved(now, base, text), { base, text });
+}
+
+// What was typed before or behind `base`, on the caption as it is now; null for what was typed in its midst.
+export function moved(now, base, typed) {
+  if (now === base) return typed;
+  if (base && typed.startsWith(base)) return now + typed.slice(base.length);
+  if (base && typed.endsWith(base)) return typed.slice(0, typed.length - base.length) + now;
+  return null;
 }
 export const textOf = (item) => sent.get(item.id) ?? item.text ?? "";
 

@@ -8,6 +8,7 @@ const BUSY = 423;
 const AGAIN_MS = 1500;
 const waiting = []; // changes that are not saved yet
 let working = false;
+let stuck = false; // the folder is busy, or the server does not answer
 
 export class Refused extends Error {
   constructor(told, status) {
@@ -33,7 +34,9 @@ async function answer(path, options) {
 export const ask = (path) => answer(path);
 export const numWaiting = () => waiting.length;
 
-// Resolves with what the server said once it is on the disk; rejects with Refused when it cannot be done.
+const made = (body) => ({ ...(typeof body === "function" ? body() : body), since: model.revision });
+
+// `body` may be a function, which is asked when its turn comes. Resolves with what the server said once it is on the disk; rejects with Refused when it cannot be done.
 export function change(name, body) {
   return new Promise((resolve, reject) => {
     waiting.push({ name, body, resolve, reject });
@@ -46,10 +49,12 @@ async function work() {
   working = true;
   while (waiting.length) {
     const { name, body, resolve, reject } = waiting[0];
-    emit("saving", { kind: "busy", text: waiting.length > 1 ? `saving, ${waiting.length} to go` : "saving" });
     try {
-      const told = await send(name, { ...body, since: model.revision });
+      const now = made(body);
+      emit("saving", { kind: "busy", text: telling(now) });
+      const told = await send(name, now);
       waiting.shift();
+      stuck = false;
       apply(told);
       emit("saving", { kind: "saved", text: "saved" });
       resolve(told);
@@ -57,6 +62,7 @@ async function work() {
       if (error instanceof Refused && error.status === BUSY) await pause({ kind: "wait", text: `not saved yet: ${error.told.error}` });
       else if (error instanceof Refused) {
         waiting.shift();
+        stuck = false;
         apply(error.told);
         emit("saving", { kind: "bad", text: "not saved" });
         reject(error);
@@ -66,12 +72,23 @@ async function work() {
   working = false;
 }
 
+function telling(body) {
+  if (waiting.length > 1) return `saving, ${waiting.length} to go`;
+  return body.ids?.length > 1 ? `saving ${body.ids.length.toLocaleString("en")} pictures` : "saving";
+}
+
 const send = (name, body) =>
   answer(`api/${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), keepalive: JSON.stringify(body).length < 60000 });
 
 function pause(state) {
+  stuck = true;
   emit("saving", state);
   return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+}
+
+// When all that was done before is on the disk, or cannot get there.
+export async function settled() {
+  while (waiting.length && !stuck) await new Promise((resolve) => setTimeout(resolve, 30));
 }
 
 // What other programs changed.
@@ -85,6 +102,10 @@ export async function poll() {
   }
 }
 
+// The page closes: what waits behind the change that is on its way is sent at once, and only what cannot be saved asks to stay.
+export function flush() {
+  for (const { name, body } of waiting.splice(working ? 1 : 0)) send(name, made(body)).catch(() => {});
+}
 window.addEventListener("beforeunload", (event) => {
-  if (waiting.length) event.preventDefault();
+  if (stuck) event.preventDefault();
 });

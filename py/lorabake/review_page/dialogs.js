@@ -1,7 +1,7 @@
 // The two lists that open over the page: all keys, and everything that was changed in this dataset.
 
 import { undo } from "./actions.js";
-import { ask } from "./api.js";
+import { ask, settled } from "./api.js";
 import { byId, counted, el, toast } from "./dom.js";
 
 const KEYS = [
@@ -28,6 +28,7 @@ export function help() {
 
 export async function history() {
   let entries;
+  await settled();
   try {
     ({ entries } = await ask("api/history"));
   } catch (error) {

@@ -13,43 +13,52 @@ const spare = [];
 let size = 176, columns = 1, cellPx = size, rowPx = size;
 let asked = false;
 
-// Thumbnails: the newest wish first; what was scrolled away is not asked for any more.
+// Thumbnails: the newest wish first. What was scrolled away is not asked for; what was asked for is awaited, because a request that is
+// given up costs the server as much as one that is not.
 const wishes = new Map(); // cell: url
-const loading = new Set();
+const loading = new Set(); // urls
 function wish(cell, source) {
   if (cell.dataset.source === source) return;
   forget(cell);
   cell.dataset.source = source;
   wishes.set(cell, source);
-  next();
 }
 function forget(cell) {
   wishes.delete(cell);
-  loading.delete(cell);
-  const image = cell.querySelector("img");
-  image.removeAttribute("src");
+  cell.querySelector("img")?.remove();
   cell.classList.remove("ready", "broken");
   delete cell.dataset.source;
 }
 function next() {
-  while (loading.size < AT_ONCE && wishes.size) {
-    const [cell, source] = [...wishes].pop();
+  for (const [cell, source] of [...wishes].reverse()) {
+    if (loading.size >= AT_ONCE) return;
     wishes.delete(cell);
-    loading.add(cell);
-    cell.querySelector("img").src = source;
+    if (!loading.has(source)) load(source);
   }
 }
-function loaded(event) {
-  const cell = event.target.closest(".cell");
-  if (!loading.delete(cell)) return;
-  cell.classList.add(event.type === "load" ? "ready" : "broken");
-  next();
+function load(source) {
+  loading.add(source);
+  const image = new Image();
+  image.alt = "";
+  image.draggable = false;
+  image.decoding = "async";
+  const over = (name) => {
+    loading.delete(source);
+    for (const cell of cells.values()) {
+      if (cell.dataset.source !== source) continue;
+      if (name === "ready") cell.querySelector(".frame").prepend(image);
+      cell.classList.add(name);
+    }
+    next();
+  };
+  image.onload = () => over("ready");
+  image.onerror = () => over("broken");
+  image.src = source;
 }
 
 function newCell() {
-  const image = el("img", { alt: "", draggable: false, decoding: "async", onload: loaded, onerror: loaded });
   return el("div", { class: "cell", role: "option" },
-    el("div", { class: "frame" }, image, el("span", { class: "badges" }), el("span", { class: "tick" }, "\u2713")),
+    el("div", { class: "frame" }, el("span", { class: "badges" }), el("span", { class: "tick" }, "\u2713")),
     el("p", { class: "words" }));
 }
 
@@ -161,6 +170,7 @@ on("shown", () => {
 });
 on("items", (ids) => {
   for (const id of ids) if (cells.has(id)) fill(cells.get(id), id);
+  next();
 });
 on("selection", (how) => {
   for (const [id, cell] of cells) mark(cell, id);

@@ -1,7 +1,7 @@
 // The right side: one picture with its tags and its caption, or what several selected pictures have in common.
 
-import { addTags, editTags, named, removeTag, tagsTogether, textOf, unmask, writeCaption } from "./actions.js";
-import { ask, url } from "./api.js";
+import { addTags, editCaption, editTags, moved, named, removeTag, tagsTogether, textOf, unmask, writeCaption } from "./actions.js";
+import { ask, flush, url } from "./api.js";
 import { complete } from "./complete.js";
 import { byId, counted, el, toast } from "./dom.js";
 import { emit, model, on, oneLine, tagsOf, targets } from "./model.js";
@@ -46,12 +46,10 @@ function show() {
 // The same pictures, after a change: what is being typed stays.
 function refresh() {
   const item = model.items.get(shownIds[0]);
+  const focused = [...panel.querySelectorAll(".chip")].indexOf(document.activeElement.closest(".chip"));
   if (shownIds.length === 1 && item) {
-    panel.querySelector(".chips").replaceChildren(...chips(tagsOf(item.text).map((tag) => ({ tag }))));
-    if (!dirty()) {
-      editing.base = textOf(item);
-      if (oneLine(editing.field.value) !== editing.base) editing.field.value = editing.base;
-    }
+    if (!panel.querySelector(".rename")) panel.querySelector(".chips").replaceChildren(...chips(tagsOf(textOf(item)).map((tag) => ({ tag }))));
+    rebase(textOf(item));
     panel.querySelector(".notes").replaceChildren(...notes(item));
     const image = panel.querySelector(".picture");
     if (image.dataset.version !== item.stamp + item.mask) {
@@ -62,6 +60,20 @@ function refresh() {
     const box = panel.querySelector(".chips");
     if (box) box.replaceChildren(...chips(tagsTogether(shownIds).slice(0, MOST_CHIPS), shownIds.length));
   }
+  if (focused >= 0) focusChip(focused);
+}
+
+// The caption is another now while its field is open: what was typed before or behind it moves along. Typed in its midst it stays as it is,
+// and the server will say that the caption was changed.
+function rebase(text) {
+  const { field, base } = editing, typed = field.value;
+  if (text === base) return;
+  const now = dirty() ? moved(text, base, typed) : text;
+  if (now === null) return;
+  const caret = field.selectionStart + (typed.startsWith(base) ? now.length - typed.length : 0);
+  field.value = now;
+  field.setSelectionRange(caret, caret);
+  editing.base = text;
 }
 
 function heading(ids) {
@@ -93,7 +105,7 @@ function single(item) {
       el("button", { type: "button", class: "unmask", hidden: true, title: "all of the picture counts again", onclick: () => unmask([item.id]) }, "No mask")),
     el("p", { class: "facts soft" }),
     el("div", { class: "notes" }, ...notes(item)),
-    el("div", { class: "chips", role: "group", "aria-label": "tags" }, ...chips(tagsOf(item.text).map((tag) => ({ tag })))),
+    el("div", { class: "chips", role: "group", "aria-label": "tags" }, ...chips(tagsOf(textOf(item)).map((tag) => ({ tag })))),
     adding(), el("label", { class: "caption" }, el("span", { class: "soft" }, "Caption  [ e ]"), text),
   ];
 }
@@ -137,14 +149,14 @@ async function learn(id) {
 
 function several(ids) {
   if (!ids.length) return [el("p", { class: "soft empty" }, "No picture here.")];
-  const replaceOld = el("input", { type: "text", id: "replace-old", spellcheck: false, placeholder: "Replace  [ r ]", "aria-label": "tag to replace" });
-  const replaceNew = el("input", { type: "text", spellcheck: false, placeholder: "by (empty: remove)", "aria-label": "tag in its place" });
+  const replaceOld = el("input", { type: "text", id: "replace-old", spellcheck: false, placeholder: "Old tag  [ r ]", "aria-label": "tag to replace" });
+  const replaceNew = el("input", { type: "text", spellcheck: false, placeholder: "new", title: "what takes its place; nothing takes it out", "aria-label": "tag in its place" });
   completions.push(complete(replaceOld), complete(replaceNew));
-  const replace = () => {
-    const old = replaceOld.value.trim();
+  const replace = async () => {
+    const old = replaceOld.value.trim(), by = replaceNew.value;
     if (!old) return replaceOld.focus();
-    editTags({ replace: [`${old}=${replaceNew.value}`] });
     replaceOld.value = replaceNew.value = "";
+    if (!(await editTags({ replace: [`${old}=${by}`] }))) [replaceOld.value, replaceNew.value] = [old, by];
   };
   for (const input of [replaceOld, replaceNew]) input.addEventListener("keydown", (event) => event.key === "Enter" && replace());
   const masked = ids.filter((id) => model.items.get(id).mask);
@@ -164,10 +176,11 @@ function several(ids) {
 
 function adding() {
   const input = el("input", { type: "text", id: "add", spellcheck: false, placeholder: "Add tags  [ a ]", "aria-label": "add tags" });
-  const add = (first) => {
-    if (!input.value.trim()) return;
-    addTags(input.value, first);
+  const add = async (first) => {
+    const typed = input.value;
+    if (!typed.trim()) return;
     input.value = "";
+    if (!(await addTags(typed, first)) && !input.value) input.value = typed; // it could not be saved
   };
   completions.push(complete(input, { done: () => add(false) }));
   input.addEventListener("keydown", (event) => event.key === "Enter" && add(event.shiftKey));
@@ -199,7 +212,6 @@ panel.addEventListener("dblclick", (event) => {
 // A chip becomes a field; Enter writes.
 function rename(chip) {
   const old = chip.dataset.tag, item = model.items.get(shownIds[0]);
-  const index = [...chip.parentNode.children].indexOf(chip);
   const input = el("input", { type: "text", class: "rename", value: old, spellcheck: false, "aria-label": `edit ${old}` });
   const completion = complete(input);
   let over = false;
@@ -207,11 +219,9 @@ function rename(chip) {
     if (over) return;
     over = true;
     completion.remove();
-    const tags = tagsOf(textOf(item));
-    if (write && tags[index] === old && input.value.trim() !== old) {
-      tags.splice(index, 1, ...tagsOf(input.value));
-      writeCaption(item.id, textOf(item), tags.join(", "));
-    }
+    input.classList.remove("rename");
+    const by = tagsOf(oneLine(input.value));
+    if (write && by.join(", ") !== old) editCaption(item.id, (text) => tagsOf(text).flatMap((tag) => (tag === old ? by : [tag])).join(", "));
     refresh();
   };
   input.addEventListener("keydown", (event) => {
@@ -227,27 +237,26 @@ function rename(chip) {
 }
 
 // Keys on a tag: arrows to its neighbours, Delete takes it out, Enter edits it, Alt+arrows move it.
-panel.addEventListener("keydown", async (event) => {
+panel.addEventListener("keydown", (event) => {
   const chip = event.target.closest(".chip");
   if (!chip) return;
   const all = [...panel.querySelectorAll(".chip")], index = all.indexOf(chip);
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (event.key === "Delete" || event.key === "Backspace") {
-    await removeTag(chip.dataset.tag);
-    focusChip(index);
+    removeTag(chip.dataset.tag);
   } else if ((event.key === "Enter" || event.key === "F2") && shownIds.length === 1) rename(chip);
-  else if (step && event.altKey && shownIds.length === 1) await shift(index, step);
+  else if (step && event.altKey && shownIds.length === 1) shift(index, step);
   else if (step) focusChip(index + step);
   else return;
   event.preventDefault();
   event.stopPropagation();
 });
 
-async function shift(index, step) {
-  const item = model.items.get(shownIds[0]), tags = tagsOf(textOf(item));
-  if (!(index + step in tags)) return;
-  [tags[index], tags[index + step]] = [tags[index + step], tags[index]];
-  await writeCaption(item.id, textOf(item), tags.join(", "));
+function shift(index, step) {
+  const item = model.items.get(shownIds[0]), [one, two] = [index, index + step].map((at) => tagsOf(textOf(item))[at]);
+  if (two === undefined) return;
+  editCaption(item.id, (text) => tagsOf(text).map((tag) => (tag === one ? two : tag === two ? one : tag)).join(", "));
+  refresh();
   focusChip(index + step);
 }
 
@@ -282,5 +291,8 @@ on("refused", (what) => {
   editing.base = editing.field.value = textOf(model.items.get(what.id) || { id: what.id });
   refresh();
 });
-window.addEventListener("pagehide", keep);
+window.addEventListener("pagehide", () => {
+  keep();
+  flush();
+});
 document.addEventListener("visibilitychange", () => document.hidden && keep());
