@@ -182,10 +182,13 @@ def undo(folder: Path, job: Job) -> Undone:
     """
     problems: dict[str, str] = {}
     num_files = 0
+    oldest = {change.path: change.before for change in reversed(job.changes) if change.kind == "text"}
     for change in reversed(job.changes):
         if change.path in problems:  # what was done to it before waits for the later change to be taken back
             continue
         try:
+            if change.kind == "text" and packed(_bytes(folder / change.path)) == oldest[change.path]:
+                continue  # an earlier undoing took all of its changes back
             problem = {"text": _undo_text, "picture": _undo_picture, "move": _undo_move}[change.kind](folder, change)
         except (UserError, OSError) as error:
             problem = f"{why_not(error)}, left as it is; close what has it open and --undo again"
