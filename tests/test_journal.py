@@ -1,10 +1,12 @@
 """What was changed can be undone: whole, after a crash anywhere in the middle, and never over what somebody changed since."""
 
+import errno
 import os
 
 import pytest
 
 from lorabake import journal
+from lorabake.errors import UserError
 from lorabake.journal import Recorder
 
 TEXTS = {"1girl, cat": "plain", "\ufeff\u732b, \u043a\u043e\u0442, \U0001f408": "unicode", "": "empty", "a\r\nb": "line ends"}
@@ -153,3 +155,95 @@ def test_a_name_that_is_no_unicode(folder):
 @pytest.mark.parametrize("data", [None, b"", b"x", b"\0", b"\xff\xfe", "\u00e9\u732b".encode()])
 def test_packing_keeps_every_byte(data):
     assert journal.unpacked(journal.packed(data)) == data
+
+
+class Held:
+    """Files by name that another program holds open, as Windows does it: they cannot be replaced, renamed or taken away."""
+
+    def __init__(self, monkeypatch, *names):
+        self.names = set(names)
+        for name in ("replace", "rename", "unlink", "hardlink_to"):
+            monkeypatch.setattr(journal.Path, name, self.guarded(getattr(journal.Path, name)))
+
+    def guarded(self, call):
+        def wrapped(path, *args, **kwargs):
+            touched = {path.name, *(arg.name for arg in args if isinstance(arg, journal.Path))}
+            if touched & self.names:
+                raise PermissionError(13, "The process cannot access the file", str(path))
+            return call(path, *args, **kwargs)
+
+        return wrapped
+
+
+def test_undoing_goes_on_past_files_that_are_held_open_and_takes_them_the_next_time(folder, monkeypatch):
+    before = files(folder)
+    job = changed(folder)
+    held = Held(monkeypatch, "a.png", "more.txt", "1.txt", "2.txt")
+    undone = journal.undo(folder, job)
+    told = {problem.partition(": ")[0].rpartition(os.sep)[2]: problem for problem in undone.problems}
+    assert set(told) == {"a.png", "more.txt", "1.txt", "2.txt"} and undone.num_files > 3
+    assert "The process cannot access the file" in told["more.txt"] and "cannot be replaced" in told["a.png"]
+    assert all("--undo again" in problem for problem in undone.problems)
+    assert journal.jobs(folder)[-1].state == "done"
+    now = files(folder)
+    assert {name for name in before if now.get(name) != before[name]} == {"a.png", "1.txt", "2.txt"}
+    held.names.clear()
+    assert journal.undo(folder, journal.jobs(folder)[-1]).problems == ()
+    assert files(folder) == before and journal.jobs(folder)[-1].state == "undone"
+
+
+def test_a_full_disk_stops_an_undoing(folder, monkeypatch):
+    job = changed(folder)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(journal, "_put", full)
+    with pytest.raises(OSError, match="No space left"):
+        journal.undo(folder, job)
+    assert journal.jobs(folder)[-1].state == "done"
+
+
+def test_a_picture_that_is_held_open_stays_and_leaves_no_second_original(folder, monkeypatch):
+    before = files(folder)
+    (folder / "_tmp").write_bytes(b"better")
+    held = Held(monkeypatch)
+    keep = journal.keep
+
+    def kept_then_opened(path, kept):
+        keep(path, kept)
+        held.names.update(("a.png",))
+
+    monkeypatch.setattr(journal, "keep", kept_then_opened)
+    with Recorder(folder, "flatten", "x") as recorder, pytest.raises(UserError, match=r"a\.png cannot be replaced"):
+        recorder.replace_picture(folder / "a.png", folder / "_tmp")
+    held.names.clear()
+    for job in journal.jobs(folder):
+        assert journal.undo(folder, job).problems == ()
+    (folder / "_tmp").unlink()
+    assert files(folder) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+@pytest.mark.parametrize("target", ["elsewhere/real.png", "../elsewhere/real.png"])
+def test_the_content_of_a_picture_that_is_a_link_is_kept(folder, tmp_path, target):
+    place = folder / "set"
+    place.mkdir()
+    real = (place / target).parent
+    real.mkdir()
+    (real / "real.png").write_bytes(b"the real one")
+    (place / "a.png").symlink_to(target)
+    (place / "_tmp").write_bytes(b"better")
+    with Recorder(place, "flatten", "x") as recorder:
+        recorder.replace_picture(place / "a.png", place / "_tmp")
+    assert (place / "a.png").read_bytes() == b"better" and (real / "real.png").read_bytes() == b"the real one"
+    assert (place / "_originals" / "a.png").read_bytes() == b"the real one"
+    assert journal.undo(place, journal.jobs(place)[-1]).problems == () and (place / "a.png").read_bytes() == b"the real one"
+
+
+def test_what_is_no_file_becomes_a_line_and_the_rest_is_written(folder):
+    (folder / "dir.txt").mkdir()
+    with Recorder(folder, "edit", "x") as recorder:
+        problems = recorder.write_texts({folder / "dir.txt": b"x", folder / "new.txt": b"x"})
+    assert len(problems) == 1 and "dir.txt" in problems[0] and (folder / "new.txt").read_bytes() == b"x"
+    assert journal.undo(folder, journal.jobs(folder)[-1]).problems == () and (folder / "dir.txt").is_dir()

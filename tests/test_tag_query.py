@@ -59,3 +59,22 @@ def test_what_cannot_be_understood_is_told(text, says):
 def test_how_tags_are_compared():
     assert plain(" Long_Hair ") == "long hair" and plain("^_^") == "^_^" and plain("a \\(b\\)") == "a (b)"
     assert matches("signature", "sign*") and matches("Long_hair", "long hair") and not matches("hair", "long hair")
+
+
+@pytest.mark.parametrize("count", [51, 5000, 100_000])
+@pytest.mark.parametrize(("open_", "close"), [("(", ")"), ("not ", ""), ("not (", ")")])
+def test_what_is_nested_too_deep_is_told_in_a_line(count, open_, close):
+    with pytest.raises(UsageError, match="more than 50 brackets and nots are within each other") as caught:
+        parse(open_ * count + "solo" + close * count)
+    assert len(caught.value.what) < 400
+
+
+def test_as_deep_as_it_may_be():
+    assert parse("not (" * 25 + "solo" + ")" * 25)(frozenset(("solo",))) is False
+
+
+@pytest.mark.parametrize("word", ["or", "and"])
+def test_a_list_of_thousands_of_tags_is_not_deep(word):
+    query = parse(f" {word} ".join(f"tag{number}" for number in range(5000)))
+    assert query(frozenset(("tag4999",))) is (word == "or")
+    assert query(frozenset(f"tag{number}" for number in range(5000))) is True

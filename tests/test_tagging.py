@@ -191,6 +191,21 @@ def test_other_thresholds_need_no_second_look(folder, model, monkeypatch):
     assert of(folder, "red") == ["red theme", "red hair"]
 
 
+def test_scores_are_not_read_by_another_list_of_tags(folder, model):
+    """A row that is lost from the list, after the pictures were looked at, would give each picture its neighbours' tags."""
+    run(folder, "--model", model)
+    before = texts(folder)
+    labels = model / "selected_tags.csv"
+    rows = labels.read_text(encoding="utf-8").splitlines()
+    labels.write_text("\n".join(row for row in rows if "1girl" not in row), encoding="utf-8")
+    with pytest.raises(UserError, match="gives 14 scores, its list of tags has 13 rows"):
+        run(folder, "--model", model, "--existing", "overwrite")
+    labels.write_text("\n".join("" if "1girl" in row else row for row in rows), encoding="utf-8")
+    with pytest.raises(UserError, match="line 9 is empty"):
+        run(folder, "--model", model, "--existing", "overwrite")
+    assert texts(folder) == before
+
+
 def test_broken_pictures_are_told_and_the_rest_is_written(folder, model, capsys):
     bad = folder / "3_bob" / "white.webp"
     bad.write_bytes(b"RIFF\0\0\0\0WEBP")

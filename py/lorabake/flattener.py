@@ -157,8 +157,11 @@ def place(one: Made, recorder: journal.Recorder) -> str:
         recorder.replace_picture(one.path, one.aside)
     except UserError as error:
         return f"{error.where or one.path}: {error.what}; {error.todo}"
+    except OSError as error:
+        return f"{one.path}: {journal.why_not(error)}, left as it is"
     finally:
-        one.aside.unlink(missing_ok=True)
+        with suppress(OSError):  # the next job sweeps it away
+            one.aside.unlink(missing_ok=True)
     return ""
 
 

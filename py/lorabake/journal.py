@@ -6,6 +6,7 @@ Not here: which changes are made (flattener.py).
 """
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -13,13 +14,14 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from lorabake import paths
-from lorabake.errors import UserError
+from lorabake.errors import DISK_FULL_NUMBERS, UserError
 
 FOLDER, ORIGINALS = "_journal", "_originals"
 
@@ -100,17 +102,23 @@ class Recorder:
     def write_texts(self, texts: dict[Path, bytes | None]) -> list[str]:
         """Give each file these bytes, or take it away (None); files that have them already are not touched.
 
-        Returns a line for each file that could not be written; the others are.
+        Returns a line for each file that could not be written; the others are. A full disk is raised.
         """
-        found = {path: _bytes(path) for path in texts}
-        new = {path: text for path, text in texts.items() if text != found[path]}
-        self.add(Change("text", self._place(path), before=packed(found[path]), after=packed(text)) for path, text in new.items())
-        problems = []
-        for path, text in new.items():
+        problems, changes = [], {}
+        for path, text in texts.items():
             try:
-                _put(path, text)
-            except (UserError, PermissionError) as error:
-                problems.append(f"{path}: {error.what if isinstance(error, UserError) else error.strerror}, left as it is")
+                before = _bytes(path)
+            except OSError as error:
+                problems.append(f"{path}: {why_not(error)}, left as it is")
+                continue
+            if before != text:
+                changes[path] = Change("text", self._place(path), before=packed(before), after=packed(text))
+        self.add(changes.values())
+        for path in changes:
+            try:
+                _put(path, texts[path])
+            except (UserError, OSError) as error:
+                problems.append(f"{path}: {why_not(error)}, left as it is")
         return problems
 
     def replace_picture(self, path: Path, aside: Path) -> None:
@@ -122,8 +130,9 @@ class Recorder:
         try:
             paths.rename_over(aside, path)
         except UserError:
-            kept.unlink()  # nothing was replaced, so nothing has to be kept
-            _remove_empty(kept.parent)
+            with suppress(OSError):  # Windows keeps both names of a file that is open; undoing knows that case
+                kept.unlink()  # nothing was replaced, so nothing has to be kept
+                _remove_empty(kept.parent)
             raise
 
     def move_together(self, groups: Sequence[Mapping[Path, Path]]) -> list[str]:
@@ -169,21 +178,41 @@ def _read(file: Path) -> Job | None:
 
 
 def undo(folder: Path, job: Job) -> Undone:
-    """Take the job's changes back, the last one first. Files that were changed since stay as they are, and the entry stays open."""
-    problems: list[str] = []
+    """Take the job's changes back, the last one first.
+
+    Files that were changed since, or that another program holds, stay as they are, and the entry stays open for them.
+    """
+    problems: dict[str, str] = {}
     num_files = 0
+    oldest = {change.path: change.before for change in reversed(job.changes) if change.kind == "text"}
     for change in reversed(job.changes):
-        problem = {"text": _undo_text, "picture": _undo_picture, "move": _undo_move}[change.kind](folder, change)
+        if change.path in problems:  # what was done to it before waits for the later change to be taken back
+            continue
+        try:
+            if change.kind == "text" and packed(_bytes(folder / change.path)) == oldest[change.path]:
+                continue  # an earlier undoing took all of its changes back
+            problem = {"text": _undo_text, "picture": _undo_picture, "move": _undo_move}[change.kind](folder, change)
+        except (UserError, OSError) as error:
+            problem = f"{why_not(error)}, left as it is; close what has it open and --undo again"
         if problem is None:
             num_files += 1
         elif problem:
-            problems.append(f"{folder / change.path}: {problem}")
+            problems[change.path] = f"{folder / change.path}: {problem}"
     if not problems:
         with job.file.open("ab") as stream:
             stream.write(f'\n{{"undone": {time.time()}}}\n'.encode())
             stream.flush()
             os.fsync(stream.fileno())
-    return Undone(num_files, tuple(reversed(problems)))
+    return Undone(num_files, tuple(reversed(problems.values())))
+
+
+def why_not(error: UserError | OSError) -> str:
+    """Why one file stays as it is; a full disk, which stops the whole job, is raised again."""
+    if isinstance(error, UserError):
+        return error.what
+    if error.errno in DISK_FULL_NUMBERS:
+        raise error
+    return error.strerror or str(error)
 
 
 # Each returns None when it took the change back, "" when there was nothing to take back, else why it left the file alone.
@@ -252,9 +281,11 @@ def free_place(path: Path) -> Path:
 
 
 def keep(path: Path, kept: Path) -> None:
-    """A second name for the file, or a copy with its time stamps where the disk knows no second names (exFAT)."""
+    """A second name for the file, or a copy with its time stamps where the disk knows no second names (exFAT), or for a link's content."""
     kept.parent.mkdir(exist_ok=True)
     try:
+        if path.is_symlink():  # a second name of the link itself would lead nowhere from another folder
+            raise OSError(errno.ENOTSUP, "a link")
         kept.hardlink_to(path)
     except (OSError, NotImplementedError):
         with paths.replacing(kept) as aside:
@@ -267,9 +298,12 @@ def sha256(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes | None:
+    """None for no file. Raises OSError for what cannot be read or is no file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
+        if path.is_symlink():
+            raise OSError(errno.ENOENT, "it is a link to a file that is not there") from None
         return None
 
 

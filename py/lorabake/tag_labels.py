@@ -42,15 +42,29 @@ def read(folder: Path) -> Labels:
 
 
 def _from_csv(file: Path) -> Labels:
-    """tag_id,name,category,count. Categories that are not known here count as general, so that outputs keep their places."""
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    if rows and not {"name", "category"} <= rows[0].keys():
-        raise ValueError(f"its columns are {', '.join(rows[0])}, wanted are tag_id, name, category")
-    for number, row in enumerate(rows, 2):
-        if not row["name"] or row["category"] is None:
-            raise ValueError(f"line {number} is cut off")
-    return Labels(tuple(str(row["name"]) for row in rows), tuple(CSV_KINDS.get(row["category"], "general") for row in rows))
+    """tag_id,name,category,count. Categories that are not known here count as general, so that outputs keep their places.
+
+    A row stands for an output by its place, so one that is empty between others is refused, never left out.
+    """
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)  # an open quotation mark would swallow all rows behind it
+        rows = [(reader.line_num, row) for row in reader]
+    while rows and not rows[-1][1]:
+        rows.pop()
+    if not rows:
+        return Labels((), ())
+    heads = rows.pop(0)[1]
+    if not {"name", "category"} <= set(heads):
+        raise ValueError(f"its columns are {', '.join(heads)}, wanted are tag_id, name, category")
+    name, category = heads.index("name"), heads.index("category")
+    for line, row in rows:
+        if not any(cell.strip() for cell in row):
+            raise ValueError(f"line {line} is empty, and all tags behind it would be one place off")
+        if len(row) < len(heads) - 1 or len(row) <= max(name, category) or not row[name].strip():
+            raise ValueError(f"line {line} is cut off")
+        if len(row) > len(heads):
+            raise ValueError(f"line {line} has {len(row)} cells, the first has {len(heads)}: a tag with a comma stands in quotation marks")
+    return Labels(tuple(row[name] for _, row in rows), tuple(CSV_KINDS.get(row[category].strip(), "general") for _, row in rows))
 
 
 def _from_json(file: Path) -> Labels:

@@ -6,7 +6,7 @@ underscore is a space. A tag that holds a bracket or one of the three words stan
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from lorabake.captions import split_tags
@@ -15,6 +15,8 @@ from lorabake.errors import UsageError
 Query = Callable[[frozenset[str]], bool]  # is asked of tags as `plain` writes them
 TOKEN = re.compile(r"""\s*(?:(?P<mark>[()])|"(?P<quoted>[^"]*)"|(?P<word>[^\s()"]+))""")
 OPERATORS = ("and", "or", "not")
+DEEPEST = 50  # brackets within brackets; nobody reads that, and Python's own depth is limited
+MOST_SHOWN = 200  # characters of an expression in a message
 
 
 def plain(tag: str) -> str:
@@ -43,7 +45,7 @@ def parse(text: str) -> Query:
     tokens = _tokens(text)
     if not tokens:
         raise _wrong(text, "it is empty")
-    query, rest = _either(text, tokens)
+    query, rest = _either(text, tokens, depth=0)
     if rest:
         raise _wrong(text, f'nothing was expected at "{rest[0][1]}"')
     return query
@@ -74,35 +76,40 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 Rest = list[tuple[str, str]]
 
 
-def _either(text: str, tokens: Rest) -> tuple[Query, Rest]:
-    query, rest = _both(text, tokens)
+def _either(text: str, tokens: Rest, *, depth: int) -> tuple[Query, Rest]:
+    query, rest = _both(text, tokens, depth=depth)
+    queries = [query]
     while rest and rest[0] == ("op", "or"):
-        other, rest = _both(text, rest[1:])
-        query = _joined(query, other, any)
-    return query, rest
+        query, rest = _both(text, rest[1:], depth=depth)
+        queries.append(query)
+    return _joined(queries, any), rest
 
 
-def _both(text: str, tokens: Rest) -> tuple[Query, Rest]:
-    query, rest = _one(text, tokens)
+def _both(text: str, tokens: Rest, *, depth: int) -> tuple[Query, Rest]:
+    query, rest = _one(text, tokens, depth=depth)
+    queries = [query]
     while rest and rest[0] == ("op", "and"):
-        other, rest = _one(text, rest[1:])
-        query = _joined(query, other, all)
-    return query, rest
+        query, rest = _one(text, rest[1:], depth=depth)
+        queries.append(query)
+    return _joined(queries, all), rest
 
 
-def _joined(one: Query, two: Query, how: Callable[[Iterable[bool]], bool]) -> Query:
-    return lambda tags: how(part(tags) for part in (one, two))
+def _joined(queries: Sequence[Query], how: Callable[[Iterable[bool]], bool]) -> Query:
+    """Side by side, not one within the other: a list of thousands of tags is no deeper than one of two."""
+    return queries[0] if len(queries) == 1 else lambda tags: how(query(tags) for query in queries)
 
 
-def _one(text: str, tokens: Rest) -> tuple[Query, Rest]:
+def _one(text: str, tokens: Rest, *, depth: int) -> tuple[Query, Rest]:
+    if depth > DEEPEST:
+        raise _wrong(text, f"more than {DEEPEST} brackets and nots are within each other")
     if not tokens:
         raise _wrong(text, "a tag is missing at the end")
     (kind, word), rest = tokens[0], tokens[1:]
     if (kind, word) == ("op", "not"):
-        inner, rest = _one(text, rest)
+        inner, rest = _one(text, rest, depth=depth + 1)
         return (lambda tags: not inner(tags)), rest
     if kind == "(":
-        inner, rest = _either(text, rest)
+        inner, rest = _either(text, rest, depth=depth + 1)
         if not rest or rest[0][0] != ")":
             raise _wrong(text, "a bracket is not closed")
         return inner, rest[1:]
@@ -114,8 +121,9 @@ def _one(text: str, tokens: Rest) -> tuple[Query, Rest]:
 
 
 def _wrong(text: str, why: str) -> UsageError:
+    shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
     return UsageError(
-        f'the expression "{text}" cannot be understood: {why}',
+        f'the expression "{shown}" cannot be understood: {why}',
         allowed='tags joined by and, or, not and brackets; * for anything; tags with brackets in "quotes"',
         todo='--find "1girl and not (solo or red eyes)"',
     )

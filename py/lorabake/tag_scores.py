@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lorabake import paths
+from lorabake import paths, tag_labels
 
 FOLDER, VERSION = "_tagger", 1
 Stamp = tuple[int, int]  # a file's size in bytes and its time in ns
@@ -31,10 +31,11 @@ class Store:
     """The scores of one model and background. `add` appends; lines of pictures that changed since are no longer found."""
 
     def __init__(self, folder: Path, *, model: Path, background: str) -> None:
-        """Reads what is there; what is of another model file, background or version, or torn, counts as nothing."""
+        """Reads what is there; what is of another model file, list of tags, background or version, or torn, counts as nothing."""
         self.folder = folder
         self.file = folder / FOLDER / f"{model.parent.name}.jsonl"
-        self.head = {"version": VERSION, "model": stamp_of(model), "background": background}
+        labels = [stamp_of(model.parent / name) for name in tag_labels.MODEL_NAMES]  # scores go by the places of the tags there
+        self.head = {"version": VERSION, "model": stamp_of(model), "labels": labels, "background": background}
         self.known: dict[str, tuple[Stamp, Scores]] = {}
         self.stream: BinaryIO | None = None
         self._read()
