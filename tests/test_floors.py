@@ -17,7 +17,7 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds tag_words"),
+    ("F0", "console wording kinds tag_words flatten_words"),
     ("F0", "errors"),
     ("F0", "paths hardware"),
     ("F0", "venvs torch_builds"),
@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
     ("F1", "modelfile images tag_query"),
-    ("F1", "tag_edits caption_checks tag_files tag_labels tag_presets"),
+    ("F1", "tag_edits upscale_layouts caption_checks tag_files tag_labels tag_presets"),
     ("F1", "tag_kinds tag_choice"),
     ("F1", "families.layouts hashes"),
     ("F1", "families"),
@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "tag_writing set_aside"),
     ("F2", "checks_asked"),
     ("F2", "plan_types"),
-    ("F2", "plan_checked"),
+    ("F2", "plan_checked upscaled"),
     ("F2", "plan_estimate plan_advice metadata"),
     ("F2", "plan_settings suggest"),
     ("F2", "plan report_pictures report_run"),
@@ -54,16 +54,17 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # torch: device and dtype applied, files, ddpm maths
     ("F3", "device weights noise"),
     # families and networks
+    ("F4", "upscale_nets"),
     ("F4", "families.sd1_keys families.tokenizer networks.lora optimizers attach"),
     ("F4", "families.sd1 networks.locon"),
     ("F5", "dataset sampler"),
     ("F5", "cache"),
     # the jobs
-    ("F6", "trainer runs states stopper flattener checks tag_models tagger"),
-    ("F6", "gallery longer tagging review_state"),
+    ("F6", "trainer runs states stopper upscaler checks tag_models tagger"),
+    ("F6", "upscale_try gallery longer tagging review_state"),
     ("F6", "review_api"),
     ("F6", "review"),
-    ("F6", "tag_job"),
+    ("F6", "flattener tag_job"),
     ("F6", "redrawing"),
     ("F6", "bake"),
     ("F6", "jobs"),

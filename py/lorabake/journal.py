@@ -31,7 +31,8 @@ class Change:
     """One file, all places relative to the folder and with "/".
 
     `kind` text: `before` and `after` are a caption's bytes (see `packed`), None for no file. picture: `other` is where the original is
-    kept, `after` the SHA-256 of what took its place. move: `other` is where the file went.
+    kept, `after` the SHA-256 of what took its place; `note` what was done to it, where others want to know. move: `other` is where the
+    file went.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Change:
     other: str = ""
     before: str | None = None
     after: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,11 @@ class Recorder:
                 problems.append(f"{path}: {why_not(error)}, left as it is")
         return problems
 
-    def replace_picture(self, path: Path, aside: Path) -> None:
+    def replace_picture(self, path: Path, aside: Path, *, note: str = "") -> None:
         """Move the finished file `aside` to `path`; what was there is kept in `_originals` beside it, the same bytes and time stamp."""
         kept = free_place(path.parent / ORIGINALS / path.name)
         paths.flush(aside)
-        self.add([Change("picture", self._place(path), self._place(kept), after=sha256(aside))])
+        self.add([Change("picture", self._place(path), self._place(kept), after=sha256(aside), note=note)])
         keep(path, kept)
         try:
             paths.rename_over(aside, path)
