@@ -42,7 +42,10 @@ def advise(plan: Plan, found: Scan, loaded: Loaded) -> tuple[tuple[str, ...], tu
         *_costs(plan),
     ]
     notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_without_trigger(plan)]
-    notes += plan_checked.told(plan, Path(loaded.profile.images))
+    root = Path(loaded.profile.images)
+    notes += plan_checked.told(plan, root)
+    sentence, many = plan_checked.upscaled_share(plan, root)
+    (warnings if many else notes).extend([sentence] if sentence else [])
     return tuple(notes), tuple(warnings)
 
 

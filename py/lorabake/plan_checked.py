@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from lorabake import picture_checks, picture_memory, plan_data
+from lorabake import picture_checks, picture_memory, plan_data, upscaled
 from lorabake.families import FAMILIES
 from lorabake.hashes import HashMemory
 from lorabake.picture_facts import Facts
@@ -16,6 +16,26 @@ from lorabake.wording import counted, listed
 
 GRADES = {"reject": "to reject", "poor": "poor"}
 SHOWN = 3
+
+
+MANY_UPSCALED = 0.2  # of the training pictures: from here a warning
+
+
+def upscaled_share(plan: Plan, root: Path) -> tuple[str, bool]:
+    """The sentence on pictures that a network enlarged, "" without any, and whether they are too many."""
+    own = {Path(picture.path) for picture in plan.pictures if not picture.regularization}
+    made = {
+        path: model for path, model in upscaled.pictures([root, *(Path(folder.path) for folder in plan.folders)]).items() if path in own
+    }
+    if not made:
+        return "", False
+    share = len(made) / len(own)
+    models = listed(sorted(set(made.values())))
+    advice = "that is many: use larger originals where there are any" if share > MANY_UPSCALED else "a few are fine"
+    return (
+        f"{len(made)} of {len(own)} pictures ({share:.0%}) were upscaled ({models}), whose quirks are learned too; {advice}",
+        share > MANY_UPSCALED,
+    )
 
 
 def told(plan: Plan, root: Path) -> Iterator[str]:

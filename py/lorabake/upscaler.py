@@ -100,7 +100,10 @@ def opened(path: Path, *, device: str | None = None) -> Upscaler:
     network, layout = upscale_nets.load(path)
     if layout.scale == 1:
         raise UserError("this model does not enlarge (1x)", where=str(path), allowed="models of 2x, 4x and 8x")
-    if device == "cpu" or (device is None and not torch.cuda.is_available()):
+    has_card = torch.cuda.is_available()
+    if device == "cuda" and not has_card:
+        raise UserError("torch sees no NVIDIA card here", where="--device cuda", todo="python py/setup.py --check says why; --device cpu")
+    if device == "cpu" or not has_card:
         return Upscaler(path.name, network, layout, torch.device("cpu"))
     made = Upscaler(path.name, network.to("cuda", torch.float16), layout, torch.device("cuda"), torch.float16)
     try:
