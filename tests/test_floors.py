@@ -35,9 +35,9 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "settings"),
     (
         "F2",
-        "journal repaint picture_checks locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
+        "journal picture_checks locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
     ),
-    ("F2", "profile_names scan plan_fit triggers tagger_input tag_scores"),
+    ("F2", "profile_names scan plan_fit triggers tagger_input tag_scores repaint"),
     ("F2", "profile plan_data tag_changes"),
     ("F2", "tag_wish"),
     ("F2", "tag_writing"),

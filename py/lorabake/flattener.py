@@ -191,7 +191,7 @@ def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
         found = images.layers(path)
         steps = tuple(repaint.needed(found, wish))
         if not steps or dry_run:
-            return Made(path, stamp, steps)
+            return Made(path, stamp, steps, lost=repaint.frames_lost(path, found) if steps else "")
         aside = path.parent / f"_tmp-{os.getpid()}-{path.name}"
         return Made(path, stamp, steps, aside, repaint.write(path, aside, found, wish))
     except ImageError as error:
@@ -244,7 +244,7 @@ def tell(tallies: Sequence[Tally], *, dry_run: bool) -> None:
     for tally in tallies:
         for line in tally.problems + tally.lost:
             console.say(line)
-    if any(tally.lost for tally in tallies):
+    if any(repaint.DEPTH_LOST in line for tally in tallies for line in tally.lost):
         console.say("ImageMagick keeps all of it: install it (https://imagemagick.org), --undo, and flatten again")
     if not dry_run and any(tally.done for tally in tallies):
         console.say(f"the originals are in {journal.ORIGINALS} beside the pictures; --undo brings them back")
