@@ -192,16 +192,19 @@ def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
         steps = tuple(repaint.needed(found, wish))
         if not steps or dry_run:
             return Made(path, stamp, steps, lost=repaint.frames_lost(path, found) if steps else "")
-        aside = path.parent / f"_tmp-{os.getpid()}-{path.name}"
+        aside = paths.aside_of(path)
         return Made(path, stamp, steps, aside, repaint.write(path, aside, found, wish))
     except ImageError as error:
         return Made(path, stamp, problem=str(error))
+    except OSError as error:
+        return Made(path, stamp, problem=f"{path}: {journal.why_not(error)}, left as it is")
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of a file; (-1, -1) where it cannot be seen."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns
 
