@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import picture_files
-from lorabake import flattener, journal
+from lorabake import flattener, images, journal
 from lorabake.errors import UsageError, UserError
 from lorabake.repaint import Wish
 
@@ -169,6 +169,42 @@ def test_a_folder_that_can_only_be_read(folder):
     finally:
         folder.chmod(0o755)
     assert done.returncode == 1 and "no permission" in done.stderr
+
+
+def animation(path, count=12):
+    """Frames of `count` colours with a clear corner."""
+    frames = []
+    for number in range(count):
+        frame = Image.new("RGBA", (24, 16), (20 * number, 200 - 10 * number, 30, 255))
+        frame.paste((0, 0, 0, 0), (0, 0, 6, 6))
+        frames.append(frame)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=50, loop=0)
+    return path
+
+
+@pytest.mark.parametrize("engine", ["wand", "pillow"])
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif", *(["a.avif"] if images.HAS_AVIF else [])])
+def test_the_frames_that_an_animation_loses_are_told_and_kept(tmp_path, monkeypatch, capsys, name, engine):
+    if engine == "pillow":
+        monkeypatch.setattr(flattener.repaint, "imagemagick", lambda: None)
+    elif not flattener.repaint.imagemagick():
+        pytest.skip("no ImageMagick")
+    path = animation(tmp_path / name)
+    before = bytes_and_times(tmp_path)
+    said = "the first page of 12 is kept; the others are" if name == "a.tif" else "the first frame of 12 is kept; the animation is"
+    for options in ({"dry_run": True}, {}):
+        assert run(tmp_path, **options) == 0
+        seen = capsys.readouterr()
+        assert f"{path}: {said} in _originals" in seen.err and "install it" not in seen.err
+    with Image.open(path) as image, Image.open(tmp_path / "_originals" / path.name) as kept:
+        assert getattr(image, "n_frames", 1) == 1 and kept.n_frames == 12
+        assert np.abs(np.asarray(image.convert("RGB"))[12, 20].astype(int) - (0, 200, 30)).max() < 6
+    assert run(tmp_path, undo=True) == 0 and bytes_and_times(tmp_path) == before
+
+
+def test_a_single_frame_loses_nothing(folder, capsys):
+    run(folder)
+    assert "is kept" not in capsys.readouterr().err
 
 
 def test_cropping_one_picture(folder):

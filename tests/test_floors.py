@@ -35,10 +35,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "settings"),
     (
         "F2",
-        "journal repaint picture_facts locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
+        "journal picture_facts locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
     ),
     ("F2", "picture_memory picture_checks"),
-    ("F2", "profile_names scan plan_fit triggers tagger_input tag_scores masks thumbs"),
+    ("F2", "profile_names scan plan_fit triggers tagger_input tag_scores masks thumbs repaint"),
     ("F2", "profile plan_data tag_changes"),
     ("F2", "tag_wish"),
     ("F2", "tag_writing set_aside"),

@@ -40,6 +40,8 @@ def read(picture: Path, extension: str) -> CaptionFile:
             with open(paths.long_path(path), "rb") as file:  # noqa: PTH123  (long_path is text)
                 data = file.read(MOST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
+            if path.is_symlink():
+                return CaptionFile(path, None, "is a link to a file that is not there")
             continue
         except OSError as error:
             if path.is_dir():

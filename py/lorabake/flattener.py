@@ -216,17 +216,20 @@ def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
         found = images.layers(path)
         steps = tuple(repaint.needed(found, wish))
         if not steps or dry_run:
-            return Made(path, stamp, steps)
-        aside = path.parent / f"_tmp-{os.getpid()}-{path.name}"
+            return Made(path, stamp, steps, lost=repaint.frames_lost(path, found) if steps else "")
+        aside = paths.aside_of(path)
         return Made(path, stamp, steps, aside, repaint.write(path, aside, found, wish))
     except ImageError as error:
         return Made(path, stamp, problem=str(error))
+    except OSError as error:
+        return Made(path, stamp, problem=f"{path}: {journal.why_not(error)}, left as it is")
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of a file; (-1, -1) where it cannot be seen."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns
 
@@ -269,7 +272,7 @@ def tell(tallies: Sequence[Tally], *, dry_run: bool) -> None:
     for tally in tallies:
         for line in tally.problems + tally.lost:
             console.say(line)
-    if any(tally.lost for tally in tallies):
+    if any(repaint.DEPTH_LOST in line for tally in tallies for line in tally.lost):
         console.say("ImageMagick keeps all of it: install it (https://imagemagick.org), --undo, and flatten again")
     if not dry_run and any(tally.done for tally in tallies):
         console.say(f"the originals are in {journal.ORIGINALS} beside the pictures; --undo brings them back")

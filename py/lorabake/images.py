@@ -229,6 +229,13 @@ def _frames(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1))
 
 
+def num_frames(path: Path) -> int:
+    """How many pictures the file holds, all counted, which for GIF reads the whole file. Raises ImageError."""
+    with reading(path), open(paths.long_path(path), "rb") as file:  # noqa: PTH123
+        image, _ = _opened(file)
+        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+
+
 def _scale_transparent_level(image: Image.Image) -> None:
     """PNG writes its transparent level in the file's own bits; Pillow keeps it so, though it gives pixels of 8 bits."""
     clear = image.info.get("transparency")

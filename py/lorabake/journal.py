@@ -238,6 +238,7 @@ def _undo_picture(folder: Path, change: Change) -> str | None:
         if sha256(path) != sha256(kept):
             return f"changed since, left as it is; its original is {kept}"
         kept.unlink()  # the same bytes: the change stopped before the last step
+        _remove_empty(kept.parent)
         return ""
     paths.rename_over(kept, path)
     _remove_empty(kept.parent)

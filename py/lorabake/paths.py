@@ -5,6 +5,7 @@ Not here: what is in the files. Standard library only, any Python 3.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,7 @@ STACK = ROOT / "stacks" / "current"
 FORBIDDEN = '<>:"/\\|?*'
 RESERVED = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10)), "conin$", "conout$"}
 LONGEST_NAME = 120  # leaves room for "-000001.preview.png" and for a deep folder within Windows' 260
+LONGEST_WHOLE = 200  # bytes of a name that a temporary one holds whole; disks take 255
 LONGEST_WINDOWS_PATH = 240
 RENAME_TRIES, RENAME_PAUSE_S = 6, 0.2
 
@@ -40,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f"_tmp-{os.getpid()}-{path.name}"
+    aside = aside_of(path)
     try:
         yield aside
         flush(aside)
@@ -49,6 +51,14 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             aside.unlink()
     flush_folder(path.parent)
+
+
+def aside_of(path: Path) -> Path:
+    """A temporary name of this process for `path`, in its folder; a long name becomes its hash, to leave room for ours."""
+    name = path.name
+    if len(os.fsencode(name)) > LONGEST_WHOLE:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + path.suffix[:10]
+    return path.parent / f"_tmp-{os.getpid()}-{name}"
 
 
 def rename_over(aside: Path, path: Path) -> None:

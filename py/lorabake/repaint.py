@@ -15,10 +15,13 @@ from PIL import Image, JpegImagePlugin
 
 from lorabake import images, pixels
 from lorabake.damage import reading
+from lorabake.journal import ORIGINALS
 
 PNG_LEVEL = 3  # of zlib: a third of the time of ImageMagick's own choice at the same size, with a filter chosen per row
 WAND_PNG = PNG_LEVEL * 10 + 5  # ImageMagick's way of writing that: tens are the level, 5 the adaptive filter
 WAND_FORMATS = {"PNG", "WEBP", "GIF", "TIFF", "BMP"}
+SEVERAL_FRAMES = {"PNG", "WEBP", "GIF", "TIFF", "AVIF"}
+DEPTH_LOST = "16 bits a channel became 8"  # where Pillow did ImageMagick's work
 BEST_LOSSY = 95
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 258  # TIFF's tag
@@ -83,21 +86,36 @@ def enlarged_size(size: tuple[int, int], side_px: int) -> tuple[int, int]:
 
 def write(path: Path, aside: Path, found: images.Layers, wish: Wish) -> str:
     """Write the new picture to `aside`. Returns what was lost on the way, "" when nothing was. Raises ImageError, OSError."""
-    steps = needed(found, wish)
+    steps, frames = needed(found, wish), frames_lost(path, found)
     only_flat = steps == ["flatten"]
     with reading(path):
         if "upscale" in steps and found.colour.mode not in ("L", "RGB"):
             rgb = pixels.to_srgb(found.colour, found.info.get("icc_profile"))
             found = replace(found, colour=rgb, info={key: value for key, value in found.info.items() if key != "icc_profile"})
         data = _with_wand(path, found, wish.background) if only_flat and found.format in WAND_FORMATS and imagemagick() else None
-        lost = "16 bits a channel became 8" if data is None and _has_16_bits(path, found.format) else ""
+        lost = [DEPTH_LOST] if data is None and _has_16_bits(path, found.format) else []
         data = data or _encoded(path, _with_pillow(found, wish), found)
     try:
         aside.write_bytes(data)
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-    return lost
+    return "; ".join(lost + [frames] * bool(frames))
+
+
+def frames_lost(path: Path, found: images.Layers) -> str:
+    """What goes with the further frames of an animation, or pages of a TIFF, "" where there is one. Only the first is trained on anyhow."""
+    if found.format not in SEVERAL_FRAMES:
+        return ""
+    try:
+        count = images.num_frames(path)
+    except images.ImageError:  # the first is whole, and what is behind it is no frame
+        return ""
+    if count < 2:
+        return ""
+    if found.format == "TIFF":
+        return f"the first page of {count} is kept; the others are in {ORIGINALS}"
+    return f"the first frame of {count} is kept; the animation is in {ORIGINALS}"
 
 
 def _with_wand(path: Path, found: images.Layers, background: str) -> bytes | None:

@@ -51,7 +51,7 @@ def write_caption(state: State, number: int, base: str, text: str) -> Done:
         if text == base:
             return Done("nothing to change")
         what = f"{one.path.name}: caption edited"
-        problems = write(state, {one.file: tag_files.whole(one.file, one.text, text)}, what)
+        problems = tag_changes.write(state.folder, [(state.captioned(one), text)], what, name=NAME)
         return Done(what + told_shared(state, one), tuple(problems))
 
 
@@ -72,7 +72,7 @@ def edit_tags(state: State, numbers: Sequence[int], edits: Edits, exactly: Seque
         if not changes:
             return Done(f"{what}: nothing to change in {counted(len(found), 'caption')}", tuple(problems))
         what += f" in {counted(len(changes), 'caption')}"
-        problems += write(state, {one.file: tag_files.whole(one.file, one.text, after) for one, after in changes}, what)
+        problems += tag_changes.write(state.folder, changes, what, name=NAME)
         return Done(what, tuple(problems))
 
 

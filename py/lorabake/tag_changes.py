@@ -19,14 +19,34 @@ def differing(found: Sequence[Captioned], new: Mapping[Path, str]) -> list[tuple
 
 
 def show(folder: Path, changes: Sequence[tuple[Captioned, str]]) -> None:
-    """The first few, before and after."""
+    """The first few, before and after; and all whose text was guessed at."""
+    say_guessed(changes)
     for one, after in changes[:SHOWN]:
         console.say(f"{one.file.relative_to(folder)}\n  - {one.text or ''}\n  + {after}")
     if len(changes) > SHOWN:
         console.say(f"... and {len(changes) - SHOWN} more")
 
 
-def write(folder: Path, changes: Sequence[tuple[Captioned, str]], title: str) -> list[str]:
+def write(folder: Path, changes: Sequence[tuple[Captioned, str]], title: str, *, name: str = NAME) -> list[str]:
     """One entry of the journal. Returns a line for each caption that could not be written. Raises DiskFull as an OSError."""
-    with journal.Recorder(folder, NAME, title) as recorder:
-        return recorder.write_texts({one.file: whole(one.file, one.text, after) for one, after in changes})
+    problems: list[str] = []
+    texts: dict[Path, bytes | None] = {}
+    for one, after in changes:
+        try:
+            text = whole(one, after)
+        except OSError as error:
+            problems.append(f"{one.file}: {journal.why_not(error)}, left as it is")
+            continue
+        if text is None:
+            problems.append(f"{one.file}: it was changed while the job ran, left as it is; start again for it")
+        else:
+            texts[one.file] = text
+    with journal.Recorder(folder, name, title) as recorder:
+        return problems + recorder.write_texts(texts)
+
+
+def say_guessed(changes: Sequence[tuple[Captioned, str]]) -> None:
+    """Captions in another encoding, or of several lines: what a change makes of them should be looked at."""
+    for one, _ in changes:
+        if one.problem and one.text:
+            console.say(f"{one.file}: {one.problem}")

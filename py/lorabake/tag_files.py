@@ -65,12 +65,23 @@ def tag_counts(found: Sequence[Captioned]) -> Counter[str]:
     return counts
 
 
-def whole(file: Path, before: str | None, after: str) -> bytes:
-    """The file with its new caption, in UTF-8; lines that hold no caption (only the first with text is one) stay."""
-    text, _ = captions.decode(file.read_bytes()) if file.exists() else ("", "")
-    lines = re.split(r"(\r\n|\r|\n)", (text or "").removeprefix("\ufeff"))
+def whole(one: Captioned, after: str) -> bytes | None:
+    """The file with its new caption, in UTF-8; lines that hold no caption (only the first with text is one) stay.
+
+    None where the caption is another by now than the one that was read. Raises OSError.
+    """
+    fresh = f"{after}\n".encode()
+    try:
+        data = one.file.read_bytes()
+    except FileNotFoundError:
+        return None if one.text else fresh
+    text, _ = captions.decode(data)
+    if text is None or one.text is None:
+        empty = text is not None and not text.strip("\ufeff \r\n\t")
+        return fresh if empty or (one.problem and one.text is None) else None  # what is no text is replaced by who read it as that
+    lines = re.split(r"(\r\n|\r|\n)", text.removeprefix("\ufeff"))
     for index, line in enumerate(lines):
-        if before and line.strip().strip("\ufeff").strip() == before:
+        if stripped := line.strip().strip("\ufeff").strip():
             lines[index] = after
-            return "".join(lines).encode()
-    return f"{after}\n".encode()
+            return "".join(lines).encode() if stripped == one.text else None
+    return None if one.text else fresh

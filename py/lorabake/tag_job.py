@@ -191,21 +191,22 @@ def rules_of(dataset: Dataset) -> tuple[Rule, ...]:
 
 def edit(folder: Path, read: Reader, change: Change, *, dry_run: bool) -> int:
     """Change every caption that is meant; those that stay the same are not written."""
+    failed: list[str] = []
     if dry_run:
         changes, unread, num_meant = changed(read(), change)
     else:
         with locks.dataset(folder):  # before reading: what another job is just writing must not be lost
             changes, unread, num_meant = changed(read(), change)
             title = " ".join(["the profile's rules"] * bool(change.rules) + [change.edits.title()] * bool(change.edits))
-            unread += tag_changes.write(folder, changes, title) if changes else []
-    for problem in unread:
+            failed = tag_changes.write(folder, changes, title) if changes else []
+    for problem in unread + failed:
         console.say(problem)
     tag_changes.show(folder, changes)
     verb = "would be changed" if dry_run else "changed"
-    console.result(f"{counted(len(changes), 'caption')} of {num_meant} {verb}")
-    if changes and not dry_run:
+    console.result(f"{counted(len(changes) - len(failed), 'caption')} of {num_meant} {verb}")
+    if len(changes) > len(failed) and not dry_run:
         console.say("--undo takes it back")
-    return 1 if unread else 0
+    return 1 if unread or failed else 0
 
 
 def changed(found: Sequence[Captioned], change: Change) -> tuple[list[tuple[Captioned, str]], list[str], int]:

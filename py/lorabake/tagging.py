@@ -53,11 +53,18 @@ def tag(run: Run, read: Reader) -> int:
             tags = _tags(run, model, found, store, looked_at)
         changes = tag_changes.differing(found, tag_writing.captions_of(run.folder, found, tags, run.wish))
         changes = [(one, text) for one, text in changes if text]
+        failed: list[str] = []
         if not run.dry_run and changes:
-            run.problems += tag_changes.write(run.folder, changes, f"tagged with {model.name}")
+            failed = tag_changes.write(run.folder, changes, f"tagged with {model.name}")
+            run.problems += failed
+            tag_changes.say_guessed(changes)
     if run.dry_run:
         tag_changes.show(run.folder, changes)
     _sum_up(run, found, tags, changes)
+    verb = "would be written" if run.dry_run else "written"
+    console.result(f"{counted(len(changes) - len(failed), 'caption')} of {len(found)} {verb}")
+    if len(changes) > len(failed) and not run.dry_run:
+        console.say("--undo takes it back")
     return _told(run)
 
 
@@ -156,10 +163,6 @@ def _sum_up(run: Run, found: Sequence[Captioned], tags: Mapping[Path, list[str]]
     if bare:
         names = listed([str(one.pictures[0].relative_to(run.folder)) for one in bare])
         console.say(f"no tag was found for {counted(len(bare), 'picture')}: {names}; --threshold lower than {run.wish.tag.threshold:g}")
-    verb = "would be written" if run.dry_run else "written"
-    console.result(f"{counted(len(changes), 'caption')} of {len(found)} {verb}")
-    if changes and not run.dry_run:
-        console.say("--undo takes it back")
 
 
 def _told(run: Run) -> int:
