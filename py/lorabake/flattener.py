@@ -145,7 +145,7 @@ def flatten(folder: Path, wish: Wish, crops: dict[Path, Box], *, dry_run: bool =
         take(tally, make_all(files, todo, dry_run=True), None)
         return tally
     with locks.dataset(folder):
-        sweep(folder)
+        journal.sweep((folder, folder / journal.ORIGINALS))
         title = f"on {wish.background}"
         if wish.upscale:
             title += f", {upscaled.NOTE}{wish.upscale.model} to {wish.upscale.side_px} px"
@@ -232,14 +232,6 @@ def stamp_of(path: Path) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns
-
-
-def sweep(folder: Path) -> None:
-    """Take away what a job that was killed had not finished."""
-    for leftover in folder.glob("_tmp-*"):
-        number = leftover.name.split("-")[1]
-        if number.isdecimal() and not paths.process_alive(int(number)):
-            leftover.unlink(missing_ok=True)
 
 
 def undo(folders: Sequence[Path]) -> int:

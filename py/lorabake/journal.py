@@ -116,6 +116,7 @@ class Recorder:
             if before != text:
                 changes[path] = Change("text", self._place(path), before=packed(before), after=packed(text))
         self.add(changes.values())
+        sweep({path.parent for path in changes})
         for path in changes:
             try:
                 _put(path, texts[path])
@@ -186,6 +187,7 @@ def undo(folder: Path, job: Job) -> Undone:
     """
     problems: dict[str, str] = {}
     num_files = 0
+    sweep({(folder / place).parent for change in job.changes for place in (change.path, change.other)})
     oldest = {change.path: change.before for change in reversed(job.changes) if change.kind == "text"}
     for change in reversed(job.changes):
         if change.path in problems:  # what was done to it before waits for the later change to be taken back
@@ -293,6 +295,16 @@ def keep(path: Path, kept: Path) -> None:
     except (OSError, NotImplementedError):
         with paths.replacing(kept) as aside:
             shutil.copy2(path, aside)
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Take away what jobs that were killed had not finished."""
+    for folder in folders:
+        for leftover in folder.glob("_tmp-*"):
+            number = leftover.name.split("-")[1]
+            if number.isdecimal() and not paths.process_alive(int(number)):
+                with suppress(OSError):
+                    leftover.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -38,6 +38,7 @@ from lorabake.tag_query import Query
 from lorabake.tag_words import TAGGING
 from lorabake.wording import counted
 
+PLACES = ("dataset", "model", "tag_list", "reject", "demote")  # words that name files
 CHOICES = {"1": "check", "2": "tag", "3": "review", "": "check"}
 MENU = """What shall be done with it? (Enter: 1)
   1  check pictures and captions, change nothing
@@ -67,6 +68,7 @@ class Change:
 
 def main(options: Namespace) -> int:
     """Exit code of py/tag.py."""
+    check_words(options)
     dataset = dataset_of(Path(options.dataset or asked()))
     if not options.dataset and not _anything(options):
         setattr(options, chosen_from_menu(), True)
@@ -96,6 +98,23 @@ def main(options: Namespace) -> int:
     if options.stats or options.tag_list or only:
         return look(dataset, options, only)
     return tag(dataset, options, edits, only)
+
+
+def check_words(options: Namespace) -> None:
+    """Raises UsageError for a word that no caption could hold: Linux gives programs any bytes. Names of files may be of any bytes."""
+    for name, value in vars(options).items():
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str) and name not in PLACES and (not is_unicode(word) or len(word.splitlines()) > 1):
+                what = "not Unicode text" if not is_unicode(word) else "more than one line"
+                raise UsageError(f"--{name.replace('_', '-')} {word!a} is {what}", todo="type it anew, in UTF-8 and on one line")
+
+
+def is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _anything(options: Namespace) -> bool:
