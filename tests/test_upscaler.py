@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import upscale_files
-from lorabake import flatten_words, flattener, journal, upscaled, upscaler
+from lorabake import flatten_words, flattener, journal, picture_facts, upscaled, upscaler
 from lorabake.errors import UserError
 from lorabake.upscale_layouts import Layout
 from photos import scene
@@ -67,16 +67,29 @@ def test_tiles_get_smaller_where_memory_is_short(model, monkeypatch):
 
     def short(x_bchw):
         sizes.append(max(x_bchw.shape))
-        if max(x_bchw.shape) > 200:
+        if max(x_bchw.shape) > 120:
             raise torch.OutOfMemoryError("no room")
         return network(x_bchw)
 
     monkeypatch.setattr(made.network, "forward", short)
     image = scene((300, 200))
-    assert np.array_equal(np.asarray(made.enlarged(image)), np.asarray(image).repeat(2, 0).repeat(2, 1)) and made.tile_px == 128
+    assert np.array_equal(np.asarray(made.enlarged(image)), np.asarray(image).repeat(2, 0).repeat(2, 1)) and made.tile_px == 48
     monkeypatch.setattr(made.network, "forward", lambda x_bchw: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
     with pytest.raises(UserError, match="no room"):
         made.enlarged(image)
+
+
+def test_stopping_ends_what_is_being_enlarged(model):
+    made = opened(model)
+    made.stop()
+    with pytest.raises(UserError, match="stopped"):
+        made.enlarged(scene((300, 200)))
+
+
+def test_a_poor_jpeg_is_not_packed_as_poorly_again(folder, model):
+    scene((60, 40), 7).save(folder / "small.jpg", quality=10)
+    run(folder, "--upscale", model, "--upscale-to", "80")
+    assert picture_facts.look(folder / "small.jpg").quality >= 90
 
 
 @pytest.mark.parametrize("name", ["gone.pth", "one.pth"])

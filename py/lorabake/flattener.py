@@ -82,7 +82,7 @@ def upscale_of(options: Namespace) -> Upscale:
 
     opened = upscaler.opened(model, device=options.device)
     upscaler.say_device(opened)
-    return Upscale(side_px, model.name, opened.to_side)
+    return Upscale(side_px, model.name, opened.to_side, opened.stop)
 
 
 def blank() -> tuple[Image.Image, Image.Image]:
@@ -202,6 +202,8 @@ def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) ->
                     ahead.append(pool.submit(make, *waiting.pop(), dry_run=dry_run))
                 yield ahead.pop(0).result()
         finally:
+            if ahead and wishes[0].upscale:
+                wishes[0].upscale.stop()  # after Ctrl-C: a large picture takes minutes on a processor
             for future in ahead:
                 if not future.cancel() and not future.exception() and (aside := future.result().aside):
                     aside.unlink(missing_ok=True)

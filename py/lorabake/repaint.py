@@ -35,6 +35,7 @@ class Upscale:
     side_px: int
     model: str
     enlarge: Callable[[Image.Image, int], Image.Image]
+    stop: Callable[[], None]  # what is being enlarged now ends with an error
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def write(path: Path, aside: Path, found: images.Layers, wish: Wish) -> str:
             found = replace(found, colour=rgb, info={key: value for key, value in found.info.items() if key != "icc_profile"})
         data = _with_wand(path, found, wish.background) if only_flat and found.format in WAND_FORMATS and imagemagick() else None
         lost = [DEPTH_LOST] if data is None and _has_16_bits(path, found.format) else []
-        data = data or _encoded(path, _with_pillow(found, wish), found)
+        data = data or _encoded(path, _with_pillow(found, wish), found, is_new="upscale" in steps)
     try:
         aside.write_bytes(data)
     except OSError:
@@ -194,15 +195,18 @@ def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
     return image
 
 
-def _encoded(path: Path, image: Image.Image, found: images.Layers) -> bytes:
-    """The picture in the file's format, without loss where the format can; profile, resolution and EXIF go with it."""
+def _encoded(path: Path, image: Image.Image, found: images.Layers, *, is_new: bool = False) -> bytes:
+    """The picture in the file's format, without loss where the format can; profile, resolution and EXIF go with it.
+
+    `is_new`: its detail is not the file's own, so that a JPEG is not packed as strongly as that one was.
+    """
     options: dict[str, Any] = {key: found.info[key] for key in ("icc_profile", "dpi") if found.info.get(key)}
     if exif := _upright_exif(found.info):
         options["exif"] = exif
     if found.format == "PNG":
         options["compress_level"] = PNG_LEVEL
     elif found.format == "JPEG":
-        options |= _jpeg_as_before(path)
+        options |= {"quality": BEST_LOSSY, "subsampling": "4:4:4"} if is_new else _jpeg_as_before(path)
     elif found.format == "WEBP":
         options |= {"lossless": True, "exact": True}
     elif found.format == "AVIF":

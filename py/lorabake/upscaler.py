@@ -18,7 +18,7 @@ from lorabake import console, repaint, upscale_nets
 from lorabake.errors import UserError
 from lorabake.upscale_layouts import Layout
 
-TILE_PX, LEAST_TILE_PX = 256, 64  # side of what is enlarged at a time; halved where the card's memory is too small for it
+TILE_PX, CPU_TILE_PX, LEAST_TILE_PX = 256, 96, 32  # side of what is enlarged at a time; halved where the memory is too small for it
 MARGIN_PX = 32  # seen around each tile and cut off afterwards: what is further away hardly changes a pixel
 MOST_PASSES = 3
 
@@ -34,6 +34,11 @@ class Upscaler:
     dtype: torch.dtype = torch.float32
     tile_px: int = TILE_PX
     lock: threading.Lock = field(default_factory=threading.Lock)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Whatever is being enlarged ends at its next tile, with a UserError."""
+        self.stopped.set()
 
     def to_side(self, image: Image.Image, side_px: int) -> Image.Image:
         """RGB enlarged until its shorter side is `side_px`; what the network makes larger than that is shrunk."""
@@ -56,6 +61,8 @@ class Upscaler:
         scale, (_, height, width) = self.layout.scale, pixels_chw.shape
         made_chw = torch.empty((3, height * scale, width * scale), dtype=torch.uint8)
         for top, left in self._corners(height, width):
+            if self.stopped.is_set():
+                raise UserError("stopped before this picture was done", where=self.name)
             bottom, right = min(top + self.tile_px, height), min(left + self.tile_px, width)
             above, before = max(0, top - MARGIN_PX), max(0, left - MARGIN_PX)
             seen_chw = pixels_chw[:, above : bottom + MARGIN_PX, before : right + MARGIN_PX]
@@ -104,7 +111,7 @@ def opened(path: Path, *, device: str | None = None) -> Upscaler:
     if device == "cuda" and not has_card:
         raise UserError("torch sees no NVIDIA card here", where="--device cuda", todo="python py/setup.py --check says why; --device cpu")
     if device == "cpu" or not has_card:
-        return Upscaler(path.name, network, layout, torch.device("cpu"))
+        return Upscaler(path.name, network, layout, torch.device("cpu"), tile_px=CPU_TILE_PX)
     made = Upscaler(path.name, network.to("cuda", torch.float16), layout, torch.device("cuda"), torch.float16)
     try:
         made.enlarged(Image.new("RGB", (16, 16), "gray"))
