@@ -57,12 +57,22 @@ param(
     [string] $TagList,
     # Only pictures whose tags fit: tags, and, or, not, brackets, * for anything.
     [string] $Find,
-    # What is odd in pictures and captions.
+    # Look at all pictures and edit their tags on a page in the browser.
+    [switch] $Review,
+    # With -Review: where on this computer the page is; a free one by itself.
+    [string] $Port,
+    # With -Review: do not open a browser, only say the address.
+    [switch] $NoBrowser,
+    # What is odd in pictures and captions, and a sheet of all of them.
     [switch] $Check,
-    # With -Check: how many tokens the bake will read: 75, 150 or 225.
+    # How many tokens of a caption the bake will read: 75, 150 or 225.
     [string] $Tokens,
-    # With -Check: the resolution of the bake, in px.
+    # The resolution of the bake, in px.
     [string] $Resolution,
+    # Move pictures to _rejected: auto (what -Check rejects), kinds of findings, names, or all with -Find.
+    [string[]] $Reject,
+    # Move pictures to N_<concept>, where they are seen less often: N, then auto (the poor ones), kinds or names.
+    [string[]] $Demote,
     # Tags to put at the end, where missing.
     [string[]] $Add,
     # Tags to put at the front.

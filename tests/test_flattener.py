@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import picture_files
-from lorabake import flattener, images, journal
+from lorabake import flatten_words, flattener, images, journal
 from lorabake.errors import UsageError, UserError
 from lorabake.repaint import Wish
 
@@ -23,8 +23,8 @@ SOLID = {"solid.png", "plain.jpg", "plain.png"}
 
 
 def run(*folders, **options):
-    given = {"background": "white", "recursive": False, "dry_run": False, "undo": False, "crop": [], "max_side": None, **options}
-    return flattener.main(Namespace(folder=[str(folder) for folder in folders], **given))
+    usual = vars(flatten_words.parse(None, [str(folder) for folder in folders]))
+    return flattener.main(Namespace(**usual | options))
 
 
 def bytes_and_times(folder):

@@ -38,7 +38,7 @@ def changed(folder):
         recorder.write_texts({path: b"new, " + path.read_bytes() for path in folder.glob("*.txt")} | {folder / "more.txt": b"x"})
         recorder.write_texts({folder / "0.txt": None})
         recorder.replace_picture(folder / "a.png", folder / "_tmp")
-        recorder.move(folder / "1.txt", folder / "_rejected" / "1.txt")
+        assert not recorder.move_together([{folder / "1.txt": folder / "_rejected" / "1.txt"}])
     return journal.jobs(folder)[-1]
 
 

@@ -1,85 +1,113 @@
-"""What is odd in a picture, each kind by itself, and good pictures that nothing is said of."""
+"""Verdicts on pictures from what was measured: each kind by itself, and good pictures of which nothing is said."""
 
-import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from lorabake import buckets, picture_checks
+from lorabake.picture_facts import Facts
 
 SIZES = buckets.resolutions(512, 256, 1024, 64)
+GOOD = Facts("", "d", width=1024, height=1024, hash="0" * 64, mirrored="f" * 64)
 
 
-def scene(size, seed=0):
-    """Something like a photograph: soft blobs with grain."""
-    random = np.random.default_rng(seed)
-    soft = Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    return Image.fromarray(np.clip(np.asarray(soft).astype(int) + random.integers(-4, 5, (size[1], size[0], 3)), 0, 255).astype(np.uint8))
+def placed(size):
+    bucket = buckets.assign(size, SIZES)
+    return bucket, buckets.placement(size, bucket)
 
 
-def figure(size=(600, 600)):
-    """A drawing in the middle of a plain background, as most are."""
-    image = Image.new("RGB", size, "white")
-    ImageDraw.Draw(image).ellipse((150, 90, 450, 520), fill="red", outline="black", width=6)
-    return image
+def judged(captioned=(), **facts):
+    seen = {Path(f"{name}.png"): one for name, one in facts.items()}
+    return {verdict.path.stem: verdict for verdict in picture_checks.judge(seen, placed, {Path(f"{name}.png") for name in captioned})}
 
 
-def kinds(tmp_path, image, name="x.png", **options):
-    path = tmp_path / name
-    image.save(path, **options)
-    return dict(picture_checks.look_at(path, 512, SIZES).found)
+def kinds(**changes):
+    return {finding.kind: finding for finding in judged(x=replace(GOOD, **changes))["x"].found}
 
 
 @pytest.mark.parametrize("size", [(512, 512), (640, 448), (1024, 1536), (480, 640)])
-def test_nothing_is_said_of_good_pictures(tmp_path, size):
-    assert kinds(tmp_path, scene(size)) == {}
-    assert kinds(tmp_path, scene(size), "x.jpg", quality=90) == {}
+def test_nothing_is_said_of_good_pictures(size):
+    verdict = judged(x=replace(GOOD, width=size[0], height=size[1], quality=75, blocks=0.6, bars=(0.1, 0.0, 0.03, 0.03)))["x"]
+    assert verdict.found == () and verdict.grade == "good"
 
 
-def test_a_plain_background_is_no_border(tmp_path):
-    assert kinds(tmp_path, figure()) == {}
-    box = Image.new("RGB", (600, 600), "white")
-    box.paste("blue", (200, 200, 400, 400))
-    assert kinds(tmp_path, box) == {}
+def test_small_ones_are_told_with_how_much():
+    small = kinds(width=256, height=256)["small"]
+    assert "enlarged 2.0 times" in small.text and small.grade == "poor"
+    assert "small" not in kinds(width=440, height=440)
 
 
-def test_small_ones_are_told_with_how_much(tmp_path):
-    assert "enlarged 2.0 times" in kinds(tmp_path, scene((256, 256)))["small"]
-    assert "small" not in kinds(tmp_path, scene((440, 440)))
+def test_long_ones_lose_their_ends():
+    cut = kinds(width=3000, height=500)["cut-off"]
+    assert "is cut off" in cut.text and cut.grade == "note" and "cut-off" not in kinds(width=900, height=500)
 
 
-def test_long_ones_lose_their_ends(tmp_path):
-    assert "is cut off" in kinds(tmp_path, scene((3000, 500)))["cut off"]
-    assert "cut off" not in kinds(tmp_path, scene((900, 500)))
+def test_bars_on_two_sides():
+    assert kinds(bars=(0.1, 0.1, 0, 0))["border"].text.startswith("bars above and below (20 %")
+    assert kinds(bars=(0, 0, 0.05, 0.08))["border"].text.startswith("bars left and right (13 %")
+    assert "border" not in kinds(bars=(0.2, 0, 0, 0.2))
 
 
-@pytest.mark.parametrize("level", [0, 7, 255])
-def test_one_colour(tmp_path, level):
-    flat = Image.new("RGB", (600, 600), (level, level, level))
-    assert "one colour" in kinds(tmp_path, flat) and "one colour" in kinds(tmp_path, flat, "x.jpg")
+def test_too_little_detail_counts_for_the_bake():
+    poor = kinds(width=512, height=512, detail=2.0)["upscaled"]
+    assert poor.grade == "poor" and "256x256" in poor.text and "enlarged 2 times" in poor.text
+    enough = kinds(width=1024, height=1024, detail=2.0)["upscaled"]
+    assert enough.grade == "note" and "enough for this bake" in enough.text
+    assert kinds(width=512, height=512, detail=4.0, blurred=True)["blurred"].grade == "poor"
 
 
-@pytest.mark.parametrize("colour", ["black", "white", "#204060"])
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_bars_on_two_sides(tmp_path, colour, suffix):
-    wide = Image.new("RGB", (800, 600), colour)
-    wide.paste(scene((800, 480)), (0, 60))
-    assert re.match(r"bars above and below \((19|20) %", kinds(tmp_path, wide, f"x.{suffix}")["border"])
-    tall = Image.new("RGB", (800, 600), colour)
-    tall.paste(scene((640, 600)), (80, 0))
-    assert re.match(r"bars left and right \((19|20) %", kinds(tmp_path, tall, f"x.{suffix}")["border"])
+def test_blocks_and_quality():
+    assert kinds(blocks=1.5, width=512, height=512)["jpeg-blocks"].grade == "poor"
+    assert "quality 20" in kinds(quality=20, width=600, height=600)["jpeg-blocks"].text
+    assert kinds(quality=20, width=2048, height=2048)["jpeg-blocks"].grade == "note"
 
 
-def test_transparent_and_broken_and_twice(tmp_path):
-    clear = scene((600, 600)).convert("RGBA")
-    clear.paste((0, 0, 0, 0), (0, 0, 50, 50))
-    assert "flatten" in kinds(tmp_path, clear, "clear.png")["transparent"]
-    assert "transparent" not in kinds(tmp_path, scene((600, 600)).convert("RGBA"), "solid.png")
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    (tmp_path / "again.png").write_bytes((tmp_path / "clear.png").read_bytes())
-    files = sorted(tmp_path.iterdir())
-    verdicts = picture_checks.look_at_all(files, 512, SIZES)
-    assert [verdict.path for verdict in verdicts] == files
-    assert dict(verdicts[1].found)["broken"].startswith("is damaged")
-    assert picture_checks.twice(verdicts) == [(tmp_path / "again.png", tmp_path / "clear.png")]
+def test_the_other_kinds():
+    assert kinds(problem="is damaged")["broken"].grade == "reject" and list(kinds(problem="is damaged")) == ["broken"]
+    assert kinds(one_colour=True, hash="", mirrored="")["one-colour"].grade == "reject"
+    assert kinds(repeated=4, detail=3.0)["pixels"].grade == "note" and "upscaled" not in kinds(repeated=4, detail=3.0)
+    assert kinds(transparent=True)["transparent"].grade == "note"
+
+
+def test_the_worst_comes_first_and_grades():
+    verdict = judged(x=replace(GOOD, one_colour=True, transparent=True, width=100, height=100))["x"]
+    assert [finding.kind for finding in verdict.found] == ["one-colour", "small", "transparent"] and verdict.grade == "reject"
+
+
+def alike(number):
+    """A hash that differs from 0 in `number` bits."""
+    return f"{(1 << number) - 1:064x}"
+
+
+def test_the_same_file_twice_keeps_the_one_with_a_caption():
+    found = judged(captioned=["b"], a=GOOD, b=GOOD, c=GOOD)
+    assert [found[name].grade for name in "abc"] == ["reject", "good", "reject"]
+    assert found["a"].found[0].text == "the same file as b.png"
+    assert [judged(a=GOOD, b=GOOD)[name].grade for name in "ab"] == ["good", "reject"]
+
+
+def test_of_pictures_that_are_alike_the_best_is_kept():
+    small = replace(GOOD, digest="e", hash=alike(10), width=700, height=700)
+    far = replace(GOOD, digest="f", hash=alike(100), mirrored=alike(90))
+    found = judged(a=small, b=GOOD, c=far)
+    assert found["a"].found[0].kind == "near-twice" and "b.png" in found["a"].found[0].text
+    assert found["b"].grade == found["c"].grade == "good"
+    packed = replace(GOOD, digest="e", quality=40, blocks=0.9)
+    assert judged(a=packed, b=GOOD)["a"].found[0].kind == "near-twice"
+    turned = replace(GOOD, digest="g", hash="f" * 64, mirrored="0" * 64, width=600)
+    assert judged(a=turned, b=GOOD)["a"].found[0].text.startswith("mirrored, nearly the same as b.png")
+
+
+def test_likeness_goes_on_through_others():
+    hashes = [alike(0), alike(30), alike(60), alike(200)]
+    assert picture_checks.groups(hashes, ["a" * 64] * 4) == [[0, 1, 2]]
+    assert picture_checks.groups([], []) == [] and picture_checks.groups(["0" * 64], ["0" * 64]) == []
+
+
+def test_thousands_are_compared_at_once():
+    random = np.random.default_rng(1)
+    hashes = [random.bytes(32).hex() for _ in range(3000)]
+    hashes[2999] = hashes[7]
+    assert picture_checks.groups(hashes, [random.bytes(32).hex() for _ in range(3000)]) == [[7, 2999]]

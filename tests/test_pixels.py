@@ -293,3 +293,45 @@ def test_damaged_and_foreign_profiles_are_as_good_as_none(profile):
     buffer = io.BytesIO()
     image.convert("CMYK").save(buffer, "TIFF")
     assert pixels.to_srgb(image.convert("CMYK"), profile).tobytes() == image.tobytes()
+
+
+def test_a_covered_rectangle_takes_the_colour_around_it():
+    image = Image.new("RGB", (60, 40), (10, 200, 30))
+    image.paste((0, 0, 255), (30, 0, 60, 40))
+    image.paste((255, 0, 0), (5, 5, 15, 15))
+    covered = pixels.cover(image, (5, 5, 10, 10), "edge")
+    assert covered.getcolors() == [(1200, (10, 200, 30)), (1200, (0, 0, 255))] or covered.getcolors() == [
+        (1200, (0, 0, 255)),
+        (1200, (10, 200, 30)),
+    ]
+    assert image.getpixel((5, 5)) == (255, 0, 0), "the given picture stays"
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "fill", "expected"),
+    [
+        ("L", 90, "edge", 90),
+        ("L", 90, "#ff0000", 76),
+        ("CMYK", (10, 20, 30, 40), "edge", (10, 20, 30, 40)),
+        ("CMYK", (10, 20, 30, 40), "white", (0, 0, 0, 0)),
+        ("LAB", (120, 10, 20), "edge", (120, 10, 20)),
+        ("RGB", (1, 2, 3), "#0f0", (0, 255, 0)),
+    ],
+)
+def test_covering_in_every_kind_of_colours(mode, colour, fill, expected):
+    image = Image.new(mode, (40, 30), colour)
+    image.paste(0 if mode == "L" else (0,) * len(colour), (10, 10, 20, 20))
+    covered = pixels.cover(image, (10, 10, 10, 10), fill)
+    assert (covered.mode, covered.getpixel((15, 15)), covered.getpixel((5, 5))) == (mode, expected, colour)
+
+
+def test_covering_everything_is_white_and_the_edge_of_the_picture_is_no_obstacle():
+    image = Image.new("RGB", (40, 30), (9, 9, 9))
+    assert pixels.cover(image, (0, 0, 40, 30), "edge").getcolors() == [(1200, (255, 255, 255))]
+    image.paste((255, 0, 0), (30, 20, 40, 30))
+    assert pixels.cover(image, (30, 20, 10, 10), "edge").getcolors() == [(1200, (9, 9, 9))]
+
+
+def test_covering_with_what_is_no_colour():
+    with pytest.raises(UserError, match='"evil" is not a colour'):
+        pixels.cover(Image.new("RGB", (40, 30)), (0, 0, 5, 5), "evil")

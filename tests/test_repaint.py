@@ -167,3 +167,20 @@ def test_damage_is_an_image_error(tmp_path):
     path.write_bytes(buffer.getvalue()[:-30])
     with pytest.raises(ImageError, match=r"x\.png"):
         written(path)
+
+
+def test_places_are_covered_before_the_crop_and_after_the_turn(tmp_path):
+    image = Image.new("RGB", (60, 40), (10, 200, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "x.png", exif=exif)
+    wish = Wish(blanks=((0, 0, 5, 5), (30, 50, 10, 10)), fill="#0000ff", crop=(2, 2, 38, 58))
+    found = images.layers(tmp_path / "x.png")
+    assert repaint.needed(found, wish) == ["blank", "crop"]
+    assert repaint.write(tmp_path / "x.png", tmp_path / "y.png", found, wish) == ""
+    made = Image.open(tmp_path / "y.png")
+    assert made.size == (38, 58)
+    assert [made.getpixel(at) for at in ((0, 0), (2, 2), (3, 3), (27, 47), (28, 48), (37, 57))] == [
+        *((0, 0, 255), (0, 0, 255), (10, 200, 30)),
+        *((10, 200, 30), (0, 0, 255), (0, 0, 255)),
+    ]

@@ -54,17 +54,6 @@ def test_counts(folder, capsys):
     assert "5 tags on 4 pictures; 1 without a caption" in seen.err
 
 
-def test_what_is_odd(folder, capsys):
-    (folder / "2_boy/d.txt").write_text("1boy, 2boys, " + ", ".join(f"tag{number}" for number in range(40)), encoding="utf-8")
-    assert run(folder, check=True, trigger="junwool", tokens=75, resolution=64) == 0
-    lines = {line.partition(": ")[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == {"small", "one colour", "twice", "empty", "cut off", "trigger", "contradiction", "spelling"}
-    assert "4 files are the same" in lines["twice"]
-    assert "tag39" in lines["cut off"] or "more" in lines["cut off"]
-    assert str(Path("2_boy/d.png")) in lines["contradiction"] and "red eyes" in lines["spelling"]
-    assert '4 pictures without the trigger word "junwool"' in lines["trigger"]
-
-
 def test_a_list_of_all_tags_as_a_file(folder, tmp_path):
     assert run(folder, tag_list=tmp_path / "tags.txt", find="1girl") == 0
     assert (tmp_path / "tags.txt").read_text(encoding="utf-8").split("\n") == [
@@ -203,7 +192,7 @@ def test_a_right_click_asks_for_the_folder_and_checks_it(folder):
         window.type(f'"{folder}"\r')
         window.expect("What shall be done with it?", timeout_s=60)
         window.type("\r")
-        window.expect("about 4 pictures and their captions", timeout_s=60)
+        window.expect("4 pictures: ", timeout_s=60)
         assert window.wait(timeout_s=30) == 0
     done = subprocess.run([sys.executable, str(SCRIPT)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "no dataset was named" in done.stderr

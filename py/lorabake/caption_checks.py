@@ -14,6 +14,7 @@ from lorabake.wording import counted, listed
 EVERY_FROM = 5  # pictures; in fewer a tag on all of them says nothing
 MOST_SHARE = 0.6  # of the pictures: from here a face, pose or person is what the LoRA will always draw
 SHOWN = 8
+KINDS = ("no-caption", "too-long", "no-trigger", "contradiction", "watermark", "file")  # of remarks that are about single pictures
 # At most one of each group can be true of a picture.
 COUNTS = (
     ("1girl", "2girls", "3girls", "4girls", "5girls", "6+girls", "multiple girls"),
@@ -29,9 +30,18 @@ SEVERAL = {tag for group in COUNTS[:2] for tag in group[1:]}
 ALONE = {"solo", "solo focus"}
 PEOPLE = {tag for group in COUNTS[:2] for tag in group}
 FACES = {
-    *("smile", "grin", "frown", "blush", "open mouth", "closed mouth", "closed eyes", "angry", "crying", "surprised", "expressionless"),
-    *("looking at viewer", "looking away", "looking back", "standing", "sitting", "lying", "upper body", "portrait", "full body"),
-    *("cowboy shot", "from side", "from behind", "from above", "from below", "profile", "arms behind back", "hand on hip"),
+    *("smile", "grin", "smirk", "frown", "pout", "blush", "open mouth", "closed mouth", "parted lips", "closed eyes", "half-closed eyes"),
+    *("one eye closed", "angry", "sad", "happy", "crying", "tears", "surprised", "scared", "embarrassed", "serious", "expressionless"),
+    *("tongue out", ":d", ":o", ":3", "^ ^", "^_^", "looking at viewer", "looking away", "looking back", "looking to the side"),
+    *("looking up", "looking down", "standing", "sitting", "kneeling", "squatting", "lying", "on back", "on side", "on stomach", "walking"),
+    *("running", "jumping", "leaning forward", "head tilt", "hand on own hip", "hand up", "hands up", "arm up", "arms up", "waving"),
+    *("arms behind back", "arms at sides", "crossed arms", "crossed legs", "v", "peace sign", "upper body", "portrait", "full body"),
+    *("cowboy shot", "close-up", "from side", "from behind", "from above", "from below", "profile", "facing viewer", "solo focus"),
+}
+# What taggers see where somebody has written on a picture: it will be drawn, misspelt, by the LoRA.
+WRITTEN = {
+    *("signature", "watermark", "artist name", "artist logo", "web address", "twitter username", "pixiv username", "patreon username"),
+    *("instagram username", "patreon logo", "copyright name", "copyright notice", "logo", "sample watermark", "dated", "username"),
 }
 
 
@@ -44,46 +54,86 @@ class Remark:
     names: tuple[str, ...] = ()
 
 
-def check(texts: Mapping[str, str], *, trigger: str | None, count_tokens: Callable[[str], int], most_tokens: int) -> list[Remark]:
-    """`texts`: picture's name -> caption, "" for none. `most_tokens` is what the windows hold (75, 150 or 225)."""
+@dataclass(frozen=True)
+class Ask:
+    """What captions are held against. `triggers`: picture's name -> its trigger word, "" for none. `most_tokens` is what the windows
+    hold (75, 150 or 225). `named`: the LoRA is to draw one character, so that its name belongs on every picture."""
+
+    triggers: Mapping[str, str]
+    count_tokens: Callable[[str], int]
+    most_tokens: int
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Length:
+    """A caption in tokens, and how many of its tags are read; what is behind them never is."""
+
+    num_tokens: int
+    num_read: int
+
+
+def check(texts: Mapping[str, str], ask: Ask) -> list[Remark]:
+    """`texts`: picture's name -> caption, "" for none."""
     tags = {name: captions.split_tags(text) for name, text in texts.items()}
     return [
         *empty(texts),
-        *cut_off(tags, count_tokens, most_tokens),
-        *without_trigger(tags, trigger),
+        *too_long(tags, ask),
+        *without_trigger(tags, ask.triggers),
         *contradictions(tags),
-        *on_every(tags, trigger),
-        *sameface(tags),
+        *written_on(tags),
+        *on_every(tags, ask.triggers),
+        *sameface(tags, ask),
         *two_spellings(tags),
     ]
 
 
 def empty(texts: Mapping[str, str]) -> list[Remark]:
     names = tuple(name for name, text in texts.items() if not text.strip())
-    return [Remark("empty", f"{counted(len(names), 'picture')} without a caption", names)] if names else []
+    return [Remark("no-caption", f"{counted(len(names), 'picture')} without a caption", names)] if names else []
 
 
-def cut_off(tags: Mapping[str, Sequence[str]], count_tokens: Callable[[str], int], most_tokens: int) -> list[Remark]:
-    """Captions that do not fit the windows, with the very tags that are never read. A comma is a token of its own."""
+def length(tags: Sequence[str], ask: Ask) -> Length:
+    """A comma is a token of its own; a tag of which only a part is read counts as not read."""
+    total, num_read = 0, 0
+    for number, tag in enumerate(tags, 1):
+        total += ask.count_tokens(tag)
+        if total <= ask.most_tokens:
+            num_read = number
+        total += 1
+    return Length(max(0, total - 1), num_read)
+
+
+def too_long(tags: Mapping[str, Sequence[str]], ask: Ask) -> list[Remark]:
+    """Captions that do not fit the windows, with the very tags that are never read."""
     found = []
     for name, own in tags.items():
-        total, lost = 0, []
-        for tag in own:
-            total += count_tokens(tag)
-            if total > most_tokens:
-                lost.append(tag)
-            total += 1
-        if lost:
-            text = f"{total - 1} tokens, {most_tokens} are read; never read: {listed(lost, most=SHOWN)}"
-            found.append(Remark("cut off", text, (name,)))
+        read = length(own, ask)
+        if lost := own[read.num_read :]:
+            text = f"{read.num_tokens} tokens, {ask.most_tokens} are read; never read: {listed(lost, most=SHOWN)}"
+            found.append(Remark("too-long", text, (name,)))
     return found
 
 
-def without_trigger(tags: Mapping[str, Sequence[str]], trigger: str | None) -> list[Remark]:
-    if not trigger:
+def without_trigger(tags: Mapping[str, Sequence[str]], triggers: Mapping[str, str]) -> list[Remark]:
+    """Captions without their own trigger word; a picture without any caption is told of elsewhere."""
+    bare: dict[str, list[str]] = defaultdict(list)
+    for name, own in tags.items():
+        word = triggers.get(name, "")
+        if word and own and plain(word) not in map(plain, own):
+            bare[word].append(name)
+    return [
+        Remark("no-trigger", f'without the trigger word "{word}": --add-first "{word}" puts it in front', tuple(names))
+        for word, names in bare.items()
+    ]
+
+
+def written_on(tags: Mapping[str, Sequence[str]]) -> list[Remark]:
+    names = tuple(name for name, own in tags.items() if WRITTEN & set(map(plain, own)))
+    if not names:
         return []
-    names = tuple(name for name, own in tags.items() if plain(trigger) not in map(plain, own))
-    return [Remark("trigger", f'{counted(len(names), "picture")} without the trigger word "{trigger}"', names)] if names else []
+    many = f"{counted(len(names), 'picture')} tagged as signed or watermarked"
+    return [Remark("watermark", f"{many}: blank or crop it off (--review); keep the tag where it stays, to be negative-prompted", names)]
 
 
 def contradictions(tags: Mapping[str, Sequence[str]]) -> list[Remark]:
@@ -103,24 +153,24 @@ def contradictions(tags: Mapping[str, Sequence[str]]) -> list[Remark]:
     return [Remark("contradiction", f"{listed(both, most=SHOWN)} on the same picture", tuple(names)) for both, names in found.items()]
 
 
-def on_every(tags: Mapping[str, Sequence[str]], trigger: str | None) -> list[Remark]:
+def on_every(tags: Mapping[str, Sequence[str]], triggers: Mapping[str, str]) -> list[Remark]:
     """What stands on all pictures is learned as part of the LoRA's meaning, as the trigger is."""
-    counts = counted_tags(tags)
-    every = [tag for tag, count in counts.items() if count == len(tags) and tag != plain(trigger or "")]
+    counts, words = counted_tags(tags), set(map(plain, triggers.values()))
+    every = [tag for tag, count in counts.items() if count == len(tags) and tag not in words]
     if len(tags) < EVERY_FROM or not every:
         return []
-    return [Remark("on every picture", f"on every picture: {listed(every, most=SHOWN)}; wanted for a trigger word, else remove it")]
+    return [Remark("on-every-picture", f"on every picture: {listed(every, most=SHOWN)}; wanted for a trigger word, else remove it")]
 
 
-def sameface(tags: Mapping[str, Sequence[str]]) -> list[Remark]:
+def sameface(tags: Mapping[str, Sequence[str]], ask: Ask) -> list[Remark]:
     """Faces, poses and named characters that most pictures share: the LoRA will draw them unasked."""
-    counts = counted_tags(tags)
-    often = [tag for tag, count in counts.items() if count >= MOST_SHARE * len(tags)]
-    usual = [tag for tag in often if tag in FACES or (tag.endswith(")") and "(" in tag)]
+    counts, words = counted_tags(tags), set(map(plain, ask.triggers.values()))
+    often = [tag for tag, count in counts.items() if count >= MOST_SHARE * len(tags) and tag not in words]
+    usual = [tag for tag in often if tag in FACES or (not ask.named and tag.endswith(")") and "(" in tag)]
     if len(tags) < EVERY_FROM or not usual:
         return []
     shares = listed([f"{tag} ({100 * counts[tag] // len(tags)} %)" for tag in usual], most=SHOWN)
-    return [Remark("sameface", f"most pictures share {shares}: for a style, add pictures with other faces and poses")]
+    return [Remark("sameface", f"most pictures share {shares}: the LoRA will draw that unasked; add pictures with other faces and poses")]
 
 
 def two_spellings(tags: Mapping[str, Sequence[str]]) -> list[Remark]:
@@ -132,7 +182,7 @@ def two_spellings(tags: Mapping[str, Sequence[str]]) -> list[Remark]:
     mixed = sorted(tag for tag, spellings in seen.items() if len(spellings) > 1 and any("_" in one for one in spellings))
     if not mixed:
         return []
-    return [Remark("spelling", f"with underscores and with spaces: {listed(mixed, most=SHOWN)}; --replace joins them")]
+    return [Remark("spelling", f"with underscores and with spaces: {listed(mixed, most=SHOWN)}; --replace makes them one")]
 
 
 def counted_tags(tags: Mapping[str, Sequence[str]]) -> Counter[str]:

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from lorabake import console, images, journal, locks, paths, pixels, repaint
+from lorabake import console, images, journal, locks, paths, pixels, repaint, upscaled
 from lorabake.damage import ImageError
 from lorabake.errors import UsageError, UserError
-from lorabake.repaint import Box, Wish
+from lorabake.flatten_words import UPSCALE_TO_PX
+from lorabake.repaint import Box, Upscale, Wish
 from lorabake.wording import counted
 
 NAME = "flatten"  # of the entries in the journal
-STEPS = {"flatten": "flattened", "crop": "cropped", "shrink": "shrunk"}
+STEPS = {"flatten": "flattened", "crop": "cropped", "upscale": "upscaled", "shrink": "shrunk"}
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,37 @@ class Tally:
 
 def main(options: Namespace) -> int:
     """Exit code of py/flatten.py: 0, or 1 when a picture could not be done; the others are done all the same."""
+    if options.upscale_try:
+        models, picture = map(Path, options.upscale_try)
+        return try_out(models, picture, options)
     folders = list(dict.fromkeys(folder for given in options.folder for folder in folders_of(Path(given), recursive=options.recursive)))
     if options.undo:
         return undo(folders)
     pixels.background_colour("white" if options.background == "checker" else options.background, *blank())
-    wish = Wish(options.background, max_side_px=options.max_side)
+    wish = Wish(options.background, upscale=upscale_of(options) if options.upscale else None, max_side_px=options.max_side)
     crops = crops_of(options.crop, folders)
     tallies = [flatten(folder, wish, crops, dry_run=options.dry_run) for folder in folders]
     tell(tallies, dry_run=options.dry_run)
     return 1 if any(tally.problems for tally in tallies) else 0
+
+
+def try_out(models: Path, picture: Path, options: Namespace) -> int:
+    """Every model of a folder on one picture."""
+    if not picture.is_file():
+        raise UserError("there is no such picture", where=str(picture), todo='write it in "quotes" where it has spaces')
+    from lorabake import upscale_try  # only now: torch takes seconds
+
+    return upscale_try.run(models, picture, background=options.background, device=options.device)
+
+
+def upscale_of(options: Namespace) -> Upscale:
+    """What is to be enlarged, and the opened model. Raises UserError for a file that is none."""
+    side_px, model = options.upscale_to or UPSCALE_TO_PX, Path(options.upscale)
+    from lorabake import upscaler  # only now: torch takes seconds
+
+    opened = upscaler.opened(model, device=options.device)
+    upscaler.say_device(opened)
+    return Upscale(side_px, model.name, opened.to_side)
 
 
 def blank() -> tuple[Image.Image, Image.Image]:
@@ -124,20 +147,22 @@ def flatten(folder: Path, wish: Wish, crops: dict[Path, Box], *, dry_run: bool =
     with locks.dataset(folder):
         journal.sweep((folder, folder / journal.ORIGINALS))
         title = f"on {wish.background}"
+        if wish.upscale:
+            title += f", {upscaled.NOTE}{wish.upscale.model} to {wish.upscale.side_px} px"
         with journal.Recorder(folder, NAME, title) as recorder:
-            take(tally, make_all(files, todo, dry_run=False), recorder)
+            take(tally, make_all(files, todo, dry_run=False), recorder, model=wish.upscale.model if wish.upscale else "")
     return tally
 
 
-def take(tally: Tally, made: Iterator[Made], recorder: journal.Recorder | None) -> None:
-    """Put each finished picture in its place, in order, and count."""
+def take(tally: Tally, made: Iterator[Made], recorder: journal.Recorder | None, *, model: str = "") -> None:
+    """Put each finished picture in its place, in order, and count. `model` is what enlarges."""
     total = len(pictures(tally.folder))
     with console.Bar(total, tally.folder.name) as bar:
         for one in made:
             tally.num_pictures += 1
             problem = one.problem
             if not problem and one.aside and recorder:
-                problem = place(one, recorder)
+                problem = place(one, recorder, note=f"{upscaled.NOTE}{model}" if "upscale" in one.steps else "")
             if problem:
                 tally.problems.append(problem)
             elif one.steps:
@@ -148,13 +173,13 @@ def take(tally: Tally, made: Iterator[Made], recorder: journal.Recorder | None) 
             bar.update(tally.num_pictures)
 
 
-def place(one: Made, recorder: journal.Recorder) -> str:
+def place(one: Made, recorder: journal.Recorder, *, note: str = "") -> str:
     """The new file takes its place; returns why it did not, "" when it did."""
     assert one.aside
     try:
         if stamp_of(one.path) != one.stamp:
             return f"{one.path}: it was changed or taken away while the job ran, left as it is"
-        recorder.replace_picture(one.path, one.aside)
+        recorder.replace_picture(one.path, one.aside, note=note)
     except UserError as error:
         return f"{error.where or one.path}: {error.what}; {error.todo}"
     except OSError as error:
@@ -186,7 +211,7 @@ def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
     """One picture beside its place, or what is wrong with it."""
     stamp = stamp_of(path)
     try:
-        if not (wish.crop or wish.max_side_px) and not images.header(path).has_alpha:
+        if not (wish.crop or wish.max_side_px or wish.upscale) and not images.header(path).has_alpha:
             return Made(path, stamp)
         found = images.layers(path)
         steps = tuple(repaint.needed(found, wish))

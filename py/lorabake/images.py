@@ -99,12 +99,13 @@ def _webp_header(file: BinaryIO) -> Header | None:
     return Header(width, height, "RGBA" if found.has_alpha else "RGB", "WEBP", found.has_alpha, 1 + found.animated)
 
 
-def composite(path: Path, background: str) -> Image.Image:
+def composite(path: Path, background: str, *, near_px: int = 0) -> Image.Image:
     """The picture in RGB: first frame, upright, sRGB, transparency laid on `background`.
 
-    `background` is "#rrggbb", "#rgb", a CSS colour's name, `dominant` or `checker`. Raises ImageError; UserError for another background.
+    `background` is "#rrggbb", "#rgb", a CSS colour's name, `dominant` or `checker`. With `near_px` a JPEG may come in a half, a quarter or
+    an eighth of its size, no side below that: for thumbnails. Raises ImageError; UserError for another background.
     """
-    found = layers(path)
+    found = layers(path, near_px=near_px)
     with reading(path):
         rgb = pixels.to_srgb(found.colour, found.info.get("icc_profile"))
     return found.upright(rgb if found.alpha is None else pixels.flatten(rgb, found.alpha, background))
@@ -129,9 +130,9 @@ class Layers:
         return image.transpose(TURNS[self.orientation]) if self.orientation in TURNS else image
 
 
-def layers(path: Path) -> Layers:
-    """Decode the file. Raises ImageError."""
-    image, orientation = _loaded(path)
+def layers(path: Path, *, near_px: int = 0) -> Layers:
+    """Decode the file; `near_px` as in `composite`. Raises ImageError."""
+    image, orientation = _loaded(path, near_px)
     with reading(path):
         colour, alpha = pixels.split(image)
     kind = _kind(image)
@@ -179,7 +180,7 @@ def _problem(path: Path) -> ImageError | None:
     return None
 
 
-def _loaded(path: Path) -> tuple[Image.Image, int]:
+def _loaded(path: Path, near_px: int = 0) -> tuple[Image.Image, int]:
     """The decoded first frame as the file stores it, and its EXIF orientation. Raises ImageError."""
     with reading(path), open(paths.long_path(path), "rb") as file:  # noqa: PTH123
         image, orientation = _opened(file)
@@ -187,6 +188,8 @@ def _loaded(path: Path) -> tuple[Image.Image, int]:
             raise ValueError(f"pixels of the kind {image.mode}")
         if image.format == "PNG":
             _verify(file)
+        if near_px and image.format == "JPEG":
+            image.draft(None, (near_px, near_px))
         image.load()
         return image, orientation
 

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +31,8 @@ class Change:
     """One file, all places relative to the folder and with "/".
 
     `kind` text: `before` and `after` are a caption's bytes (see `packed`), None for no file. picture: `other` is where the original is
-    kept, `after` the SHA-256 of what took its place. move: `other` is where the file went.
+    kept, `after` the SHA-256 of what took its place; `note` what was done to it, where others want to know. move: `other` is where the
+    file went.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Change:
     other: str = ""
     before: str | None = None
     after: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,11 @@ class Recorder:
                 problems.append(f"{path}: {why_not(error)}, left as it is")
         return problems
 
-    def replace_picture(self, path: Path, aside: Path) -> None:
+    def replace_picture(self, path: Path, aside: Path, *, note: str = "") -> None:
         """Move the finished file `aside` to `path`; what was there is kept in `_originals` beside it, the same bytes and time stamp."""
         kept = free_place(path.parent / ORIGINALS / path.name)
         paths.flush(aside)
-        self.add([Change("picture", self._place(path), self._place(kept), after=sha256(aside))])
+        self.add([Change("picture", self._place(path), self._place(kept), after=sha256(aside), note=note)])
         keep(path, kept)
         try:
             paths.rename_over(aside, path)
@@ -136,11 +138,13 @@ class Recorder:
                 _remove_empty(kept.parent)
             raise
 
-    def move(self, path: Path, target: Path) -> None:
-        """Move a file within the folder; there is nothing at `target` yet."""
-        self.add([Change("move", self._place(path), self._place(target))])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
+    def move_together(self, groups: Sequence[Mapping[Path, Path]]) -> list[str]:
+        """Move files within the folder, from -> to, each group wholly or not at all; there is nothing at the targets yet.
+
+        Returns a line for each group that stays where it is.
+        """
+        self.add(Change("move", self._place(path), self._place(target)) for group in groups for path, target in group.items())
+        return [problem for group in groups if (problem := _moved(group))]
 
     def _place(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -251,7 +255,7 @@ def _undo_move(folder: Path, change: Change) -> str | None:
         return f"there is another file of this name now; the moved one is {moved}"
     path.parent.mkdir(parents=True, exist_ok=True)
     moved.rename(path)
-    _remove_empty(moved.parent)
+    _remove_empty_up_to(folder, moved.parent)
     return None
 
 
@@ -329,3 +333,25 @@ def _put(path: Path, data: bytes | None) -> None:
 def _remove_empty(folder: Path) -> None:
     if folder.name.startswith("_") and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _remove_empty_up_to(top: Path, folder: Path) -> None:
+    """The folder and those above it inside `top`, as long as nothing is in them."""
+    while folder != top and top in folder.parents and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _moved(group: Mapping[Path, Path]) -> str:
+    """ "" when every file is at its new place; else why none is."""
+    done: list[tuple[Path, Path]] = []
+    for path, target in group.items():
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            for back, moved in reversed(done):
+                moved.rename(back)
+            return f"{next(iter(group))}: left where it is, {path.name} cannot be moved: {error.strerror or error}"
+        done.append((path, target))
+    return ""

@@ -1,120 +1,175 @@
-"""What is odd in a picture that is to be trained on: broken, the same file twice, enlarged, cut off, one colour, with borders, transparent.
+"""What is good or bad about a dataset's pictures for a bake: a verdict on each, from what was measured. In memory; nothing is read.
 
-Verdicts on single pictures and on the set; nothing is changed. Not here: captions (caption_checks.py), a bake's buckets (plan_data.py).
+Not here: the measures (picture_facts.py), captions (caption_checks.py), a bake's buckets (plan_data.py).
 """
 
-import hashlib
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lorabake import buckets, images, pixels
-from lorabake.damage import ImageError
+from lorabake import buckets
+from lorabake.picture_facts import Facts
 
 ENLARGED_FROM = 1.25  # times a side: what a bake enlarges more than this is learned as blur
 CUT_FROM = 0.15  # of the picture's pixels outside the nearest bucket
-FLAT_LEVELS = 3  # of 255: darker and lighter than this is not told apart in one colour
-BAR_LEVELS = 24  # of 255: JPEG's ripples beside an edge stay under this
-BAR_EXCEPT, EDGE_FROM = 0.02, 0.6  # shares of a line that differ from the bar: within it at most, right after it at least
 BORDER_FROM = 0.04  # of a side, on both of two opposite sides: bars of a film or a screenshot, not a plain background
-LOOKED_AT_PX = 512  # longer side at which borders and colours are judged
+BLOCKS_FROM, QUALITY_UNDER = 1.0, 40  # steps twice as large at JPEG's grid as between; a JPEG's own quality
+BLOCKS_GONE_UNDER = 0.5  # shrunk to under half, blocks are no longer seen
+ALIKE_BITS = 32  # of 256: pictures that differ in less are one picture, saved again, resized or a little cropped
+COMPARED_AT_ONCE = 256
+# What can be found, the worst first. "reject": of no use to any bake; "poor": does harm where many are so; "note": worth a look.
+GRADES = {
+    **dict.fromkeys(("broken", "twice", "one-colour"), "reject"),
+    **dict.fromkeys(("near-twice", "blurred", "upscaled", "jpeg-blocks", "small", "border"), "poor"),
+    **dict.fromkeys(("cut-off", "transparent", "pixels"), "note"),
+}
+KINDS = tuple(GRADES)
+Placed = Callable[[buckets.Size], tuple[buckets.Size, buckets.Placement]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`kind` is one of KINDS; `grade` "reject", "poor" or "note"."""
+
+    kind: str
+    text: str
+    grade: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found on one picture: short names with their sentences, in the order of looking; `digest` is the file's SHA-256."""
+    """What was found on one picture, the worst first."""
 
     path: Path
-    digest: str
-    found: tuple[tuple[str, str], ...]
+    facts: Facts
+    found: tuple[Finding, ...]
+
+    @property
+    def grade(self) -> str:
+        """The worst of what was found: "reject", "poor" or "good"."""
+        grades = {finding.grade for finding in self.found}
+        return "reject" if "reject" in grades else "poor" if "poor" in grades else "good"
 
 
-def look_at_all(
-    files: Sequence[Path], resolution: int, sizes: Sequence[buckets.Size], progress: Callable[[int], object] | None = None
-) -> list[Verdict]:
-    """A verdict per file, in order, decoded on several threads. `sizes` are the buckets of the resolution."""
-    found = []
-    with ThreadPoolExecutor(min(images.MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for verdict in pool.map(lambda path: look_at(path, resolution, sizes), files):
-            found.append(verdict)
-            if progress:
-                progress(len(found))
-    return found
+def judge(facts: Mapping[Path, Facts], placed: Placed, captioned: Collection[Path] = ()) -> list[Verdict]:
+    """A verdict on each picture, in order. `placed` tells the bucket of a size in px, and how a picture gets there.
 
-
-def look_at(path: Path, resolution: int, sizes: Sequence[buckets.Size]) -> Verdict:
-    """Everything about one picture that needs no other."""
-    try:
-        layers = images.layers(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except (ImageError, OSError) as error:
-        return Verdict(path, "", (("broken", str(error).removeprefix(f"{path}: ")),))
-    upright = layers.upright(layers.colour)
-    found = list(of_size(upright.size, resolution, sizes))
-    if layers.alpha is not None:
-        found.append(("transparent", "has transparent places: py/flatten.py lays them on a colour of your choice"))
-    small = upright.convert("RGB")
-    if layers.alpha is not None:
-        small = layers.upright(pixels.flatten(layers.colour.convert("RGB"), layers.alpha, "white"))
-    small.thumbnail((LOOKED_AT_PX, LOOKED_AT_PX), reducing_gap=2.0)
-    found += of_pixels(np.asarray(small))
-    return Verdict(path, digest, tuple(found))
-
-
-def of_size(size: buckets.Size, resolution: int, sizes: Sequence[buckets.Size]) -> Iterable[tuple[str, str]]:
-    """Enlarged to its bucket, or much of it cut off there. `size` is (width, height) in px."""
-    bucket = buckets.assign(size, sizes)
-    placed = buckets.placement(size, bucket)
-    scale = max(placed.resized[0] / size[0], placed.resized[1] / size[1])
-    if scale > ENLARGED_FROM:
-        yield "small", f"{size[0]}x{size[1]} px, will be enlarged {scale:.1f} times for {resolution} px"
-    cut = 1 - bucket[0] * bucket[1] / (placed.resized[0] * placed.resized[1])
-    if cut > CUT_FROM:
-        yield "cut off", f"{size[0]}x{size[1]} px, {100 * cut:.0f} % is cut off to fit {bucket[0]}x{bucket[1]}: crop it as you like it"
-
-
-def of_pixels(pixels_hwc: np.ndarray) -> list[tuple[str, str]]:
-    """One colour everywhere, or bars of one colour on two opposite sides. (h, w, 3) uint8."""
-    if np.ptp(pixels_hwc, axis=(0, 1)).max() <= FLAT_LEVELS:
-        return [("one colour", "one colour everywhere")]
-    found = []
-    for axis, names in ((0, "above and below"), (1, "left and right")):
-        first, last = bars(pixels_hwc, axis)
-        if min(first, last) >= BORDER_FROM:
-            found.append(("border", f"bars {names} ({100 * (first + last):.0f} % of the picture): crop them off"))
-    return found
-
-
-def bars(pixels_hwc: np.ndarray, axis: int) -> tuple[float, float]:
-    """Shares of the picture that bars at the beginning and the end of an axis take; 0 where there is none.
-
-    A bar is of one colour and ends at a straight edge: the line after it is of other colours nearly all along, which a plain
-    background behind a figure is not.
+    Of equal pictures one that is `captioned` is kept.
     """
-    lines = pixels_hwc if axis == 0 else pixels_hwc.transpose(1, 0, 2)
-    return _bar(lines), _bar(lines[::-1])
+    twins = duplicates(facts, captioned)
+    verdicts = []
+    for path, seen in facts.items():
+        found = [*twins.get(path, ()), *of_one(seen, placed)]
+        found.sort(key=lambda finding: KINDS.index(finding.kind))
+        verdicts.append(Verdict(path, seen, tuple(found)))
+    return verdicts
 
 
-def _bar(lines: np.ndarray) -> float:
-    colour = lines[0, 0].astype(int)
-    differs = (np.abs(lines.astype(int) - colour) > BAR_LEVELS).any(2).mean(1)
-    inside = np.flatnonzero(differs > BAR_EXCEPT)
-    if not len(inside) or not inside[0]:
-        return 0.0
-    edge = differs[inside[0] : inside[0] + 3].max()  # the edge itself may be blurred over a line or two
-    return float(inside[0] / len(lines)) if edge > EDGE_FROM else 0.0
+def finding(kind: str, text: str, *, grade: str = "") -> Finding:
+    return Finding(kind, text, grade or GRADES[kind])
 
 
-def twice(verdicts: Sequence[Verdict]) -> list[tuple[Path, ...]]:
-    """Groups of files with the very same bytes."""
+def of_one(seen: Facts, placed: Placed) -> Iterator[Finding]:
+    """What is to be said of one picture that needs no other."""
+    if seen.problem:
+        yield finding("broken", seen.problem)
+        return
+    size = seen.width, seen.height
+    bucket, place = placed(size)
+    scale = max(place.resized[0] / size[0], place.resized[1] / size[1])
+    if seen.one_colour:
+        yield finding("one-colour", "one colour everywhere")
+    elif seen.repeated > 1:
+        yield finding("pixels", f"each pixel stands there {seen.repeated} times: pixel art, or enlarged without a filter")
+    elif seen.detail > 1:
+        yield of_detail(seen, scale)
+    if seen.blocks > BLOCKS_FROM or 0 < seen.quality < QUALITY_UNDER:
+        how = f"JPEG of quality {seen.quality}" if 0 < seen.quality < QUALITY_UNDER else "it was a strongly packed JPEG"
+        gone = scale < BLOCKS_GONE_UNDER
+        text = f"{how}: shrunk for this bake, its blocks hardly show" if gone else f"{how}: its blocks are learned too"
+        yield finding("jpeg-blocks", text, grade="note" if gone else "")
+    if scale > ENLARGED_FROM:
+        yield finding("small", f"{size[0]}x{size[1]} px, enlarged {scale:.1f} times for {bucket[0]}x{bucket[1]}")
+    for names, (first, last) in {"above and below": seen.bars[:2], "left and right": seen.bars[2:]}.items():
+        if min(first, last) >= BORDER_FROM:
+            yield finding("border", f"bars {names} ({100 * (first + last):.0f} % of the picture): crop them off")
+    cut = 1 - bucket[0] * bucket[1] / (place.resized[0] * place.resized[1])
+    if cut > CUT_FROM:
+        yield finding("cut-off", f"{100 * cut:.0f} % is cut off to fit {bucket[0]}x{bucket[1]}: crop it as you like it")
+    if seen.transparent:
+        yield finding("transparent", "has transparent places: py/flatten.py lays them on a colour of your choice")
+
+
+def of_detail(seen: Facts, scale: float) -> Finding:
+    """A picture with less detail than pixels; where the bake shrinks it by as much, that does no harm."""
+    size = f"{round(seen.width / seen.detail)}x{round(seen.height / seen.detail)}"
+    kind = "blurred" if seen.blurred else "upscaled"
+    words = "" if seen.blurred else f"looks enlarged {seen.detail:g} times, or a little out of focus: "
+    if scale * seen.detail <= ENLARGED_FROM:
+        return finding(kind, f"{words}has the detail of {size} px, which is enough for this bake", grade="note")
+    return finding(kind, f"{words}has only the detail of {size} px")
+
+
+def duplicates(facts: Mapping[Path, Facts], captioned: Collection[Path] = ()) -> dict[Path, list[Finding]]:
+    """On all but the best of each group of equal or nearly equal pictures, which one is kept."""
+    found: dict[Path, list[Finding]] = defaultdict(list)
     same: dict[str, list[Path]] = defaultdict(list)
-    for verdict in verdicts:
-        if verdict.digest:
-            same[verdict.digest].append(verdict.path)
-    return [tuple(group) for group in same.values() if len(group) > 1]
+    for path, seen in facts.items():
+        if seen.digest and not seen.problem:
+            same[seen.digest].append(path)
+    for group in same.values():
+        group.sort(key=lambda path: path not in captioned)  # stable: else the first
+        for path in group[1:]:
+            found[path].append(finding("twice", f"the same file as {group[0].name}"))
+    first = [group[0] for group in same.values() if facts[group[0]].hash]
+    for alike in groups([facts[path].hash for path in first], [facts[path].mirrored for path in first]):
+        members = [first[index] for index in alike]
+        best = max(members, key=lambda path: (*_worth(facts[path], path), path in captioned))
+        for path in members:
+            if path != best:
+                how = "mirrored, nearly" if bits(facts[path].hash, facts[best].hash) > ALIKE_BITS else "nearly"
+                found[path].append(finding("near-twice", f"{how} the same as {best.name}, which is the better one"))
+    return found
+
+
+def _worth(seen: Facts, path: Path) -> tuple[float, ...]:
+    """Which of several alike is the best: most detail, then fewest blocks."""
+    pixels = seen.width * seen.height / (max(seen.detail, float(seen.repeated)) ** 2)
+    return pixels, -seen.blocks, float(seen.quality or 100), float(path.suffix.lower() == ".png")
+
+
+def bits(one: str, other: str) -> int:
+    """In how many bits two hashes in hex differ."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+def _signs(hashes: list[str]) -> np.ndarray:
+    """Each bit as 1 or -1, (number, bits) float32: a product of two rows is their bits less twice those that differ."""
+    return np.unpackbits(np.array([list(bytes.fromhex(text)) for text in hashes], dtype=np.uint8), axis=1).astype(np.float32) * 2 - 1
+
+
+def groups(hashes: list[str], mirrored: list[str]) -> list[list[int]]:
+    """Indices of pictures that are alike, directly or through others, in order; each group has two and more."""
+    if len(hashes) < 2:
+        return []
+    plain, turned = (_signs(row) for row in (hashes, mirrored))
+    parent = list(range(len(hashes)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for start in range(0, len(plain), COMPARED_AT_ONCE):
+        for others in (plain, turned):
+            near = plain[start : start + COMPARED_AT_ONCE] @ others[start:].T >= others.shape[1] - 2 * ALIKE_BITS
+            for one, other in np.argwhere(near):
+                parent[root(start + int(other))] = root(start + int(one))
+    together: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(hashes)):
+        together[root(index)].append(index)
+    return [group for group in together.values() if len(group) > 1]

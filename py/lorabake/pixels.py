@@ -22,6 +22,7 @@ LEVELS = 256 * 256
 SOLID_FROM = 128  # alpha from which a pixel counts for `dominant`
 SAMPLE_PX = 512  # `dominant` looks at so many pixels a side
 CELL = 0xF0  # the high bits that make two colours "the same" for `dominant`
+RIM_PX = 4  # of the surroundings whose colour covers a rectangle, at least
 CHECKER = ((255, 255, 255), (204, 204, 204))
 SQUARES = 16  # of the checker, on the shorter side
 
@@ -161,6 +162,28 @@ def dominant(rgb: Image.Image, alpha: Image.Image) -> tuple[int, ...]:
     for band, value in zip(rgb.split(), wanted[:3], strict=True):  # type: ignore[index]
         solid = ImageChops.darker(solid, band.point([255 * (level & CELL == value) for level in range(256)]))
     return tuple(round(mean) for mean in ImageStat.Stat(rgb, solid).mean)
+
+
+def cover(image: Image.Image, box: tuple[int, int, int, int], fill: str) -> Image.Image:
+    """`image` (as `split` gives colours) with the rectangle x, y, width, height in one colour.
+
+    `fill` is a colour as CSS writes it, or `edge`: the most common one in a rim around it. Raises UserError for what is no colour.
+    """
+    left, top, width, height = box
+    inner = (left, top, left + width, top + height)
+    rim = max(RIM_PX, min(width, height) // 8)
+    outer = (max(0, left - rim), max(0, top - rim), min(image.width, inner[2] + rim), min(image.height, inner[3] + rim))
+    around = image.crop(outer)
+    solid = Image.new("L", around.size, 255)
+    solid.paste(0, (left - outer[0], top - outer[1], inner[2] - outer[0], inner[3] - outer[1]))
+    covered = image.copy()
+    if fill == "edge" and image.mode in ("CMYK", "LAB") and solid.getextrema() != (0, 0):
+        covered.paste(tuple(round(level) for level in ImageStat.Stat(around, solid).median), inner)
+        return covered
+    colour = background_colour("dominant" if fill == "edge" else fill, around.convert("RGB"), solid)
+    patch = Image.new("RGB", (width, height), colour)
+    covered.paste(patch if image.mode == "RGB" else patch.convert("L").convert(image.mode), inner)
+    return covered
 
 
 def checker(size: tuple[int, int]) -> Image.Image:

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from lorabake import plan_checked
 from lorabake.console import duration, size
-from lorabake.hashes import HashMemory
 from lorabake.plan_data import Picture, PlannedFolder, cropped, enlarged, training_looks
 from lorabake.plan_types import Plan
 from lorabake.profile import Loaded
@@ -41,7 +41,11 @@ def advise(plan: Plan, found: Scan, loaded: Loaded) -> tuple[tuple[str, ...], tu
         *_pictures_badly_used(plan),
         *_costs(plan),
     ]
-    notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_without_trigger(plan), *_not_checked(plan)]
+    notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_without_trigger(plan)]
+    root = Path(loaded.profile.images)
+    notes += plan_checked.told(plan, root)
+    sentence, many = plan_checked.upscaled_share(plan, root)
+    (warnings if many else notes).extend([sentence] if sentence else [])
     return tuple(notes), tuple(warnings)
 
 
@@ -207,14 +211,6 @@ def _without_trigger(plan: Plan) -> Iterator[str]:
             names = listed([Path(path).name for path in bare])
             if bare:
                 yield f"{counted(len(bare), 'picture')} in {folder.name} without the trigger word {word}: {names}"
-
-
-def _not_checked(plan: Plan) -> Iterator[str]:
-    """Whether pictures can be decoded is known only of those that were, in their present state."""
-    memory = HashMemory(Path(plan.output) / ".cache" / "hashes.json")
-    unknown = sum(not memory.is_decoded(Path(p.path)) for p in plan.pictures)
-    if unknown:
-        yield f"{unknown} of {len(plan.pictures)} pictures not yet checked for damage (done when training starts)"
 
 
 def _costs(plan: Plan) -> Iterator[str]:

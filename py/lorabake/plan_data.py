@@ -75,15 +75,26 @@ def resolve(data: Data, base: Base, row: Family, *, has_trigger: bool = False) -
     resolution = data.resolution or base.resolution or row.resolution
     if data.resolution is None:
         reasons["data.resolution"] = "the base model's own" if base.resolution else f"usual for {row.title}"
+    resolved = sides(data.model_copy(update={"resolution": resolution}), row)
+    for key, typed, used in (
+        ("data.min_bucket", data.min_bucket, resolved.min_bucket),
+        ("data.max_bucket", data.max_bucket, resolved.max_bucket),
+    ):
+        if typed not in (None, used):
+            reasons[key] = f"typed {typed}, used {used}: buckets go in steps of {bucket_step(resolution, row)}"
+    keep = data.keep_tokens if data.keep_tokens is not None else int(has_trigger)
+    return resolved.model_copy(update={"keep_tokens": keep}), reasons
+
+
+def sides(data: Data, row: Family) -> Data:
+    """`data`, whose resolution is known, with the shortest and longest side of its buckets. Raises UserError when they do not fit."""
+    resolution = int(data.resolution or 0)
     step = bucket_step(resolution, row)
     low, high = bucket_range(resolution, step)
     if data.min_bucket is not None:
         low = max(step, data.min_bucket // step * step)
     if data.max_bucket is not None:
         high = -(-data.max_bucket // step) * step
-    for key, typed, used in (("data.min_bucket", data.min_bucket, low), ("data.max_bucket", data.max_bucket, high)):
-        if typed not in (None, used):
-            reasons[key] = f"typed {typed}, used {used}: buckets go in steps of {step}"
     if data.buckets and not low <= resolution <= high:
         key = "data.min_bucket" if low > resolution else "data.max_bucket"
         raise UserError(
@@ -91,9 +102,30 @@ def resolve(data: Data, base: Base, row: Family, *, has_trigger: bool = False) -
             allowed="min_bucket <= resolution <= max_bucket",
             todo=f"{key.partition('.')[2]}: auto, or a data.resolution between {low} and {high}",
         )
-    keep = data.keep_tokens if data.keep_tokens is not None else int(has_trigger)
-    resolved = {"resolution": resolution, "min_bucket": low, "max_bucket": high, "keep_tokens": keep}
-    return data.model_copy(update=resolved), reasons
+    return data.model_copy(update={"min_bucket": low, "max_bucket": high})
+
+
+def sizes(data: Data, row: Family) -> list[buckets.Size]:
+    """All buckets of resolved settings; one square where they are turned off."""
+    resolution = int(data.resolution or 0)
+    if not data.buckets:
+        return [(resolution, resolution)]
+    return buckets.resolutions(resolution, int(data.min_bucket or 0), int(data.max_bucket or 0), bucket_step(resolution, row))
+
+
+def bucket_of(size: buckets.Size, data: Data, row: Family, known: Sequence[buckets.Size]) -> buckets.Size:
+    """The bucket of a picture; `known` are the `sizes` of the same settings."""
+    if data.buckets and not data.upscale_small:
+        return buckets.assign_no_upscale(size, int(data.resolution or 0), bucket_step(int(data.resolution or 0), row))
+    return buckets.assign(size, known)
+
+
+def placed(size: buckets.Size, data: Data, row: Family, known: Sequence[buckets.Size]) -> tuple[buckets.Size, buckets.Placement]:
+    """The bucket of a picture, and how it is scaled and cut to get there."""
+    bucket = bucket_of(size, data, row, known)
+    if data.buckets and not data.upscale_small:
+        return bucket, buckets.placement_no_upscale(size, int(data.resolution or 0), bucket_step(int(data.resolution or 0), row))
+    return bucket, buckets.placement(size, bucket)
 
 
 def place(found: Scan, data: Data, row: Family) -> tuple[Picture, ...]:
@@ -105,18 +137,11 @@ def place(found: Scan, data: Data, row: Family) -> tuple[Picture, ...]:
         raise UserError(
             f"{len(bad)} of {total} pictures cannot be read:\n{listing}", todo="repair them or move them away, then start again"
         )
-    resolution, step = int(data.resolution or 0), bucket_step(int(data.resolution or 0), row)
-    sizes = buckets.resolutions(resolution, int(data.min_bucket or 0), int(data.max_bucket or 0), step) if data.buckets else []
-
-    def bucket_of(size: tuple[int, int]) -> tuple[int, int]:
-        if not data.buckets:
-            return resolution, resolution
-        return buckets.assign(size, sizes) if data.upscale_small else buckets.assign_no_upscale(size, resolution, step)
-
+    known = sizes(data, row)
     pictures = []
     for index, folder in enumerate(found.folders):
         for f in folder.pictures:
-            place_ = bucket_of((f.width, f.height))
+            place_ = bucket_of((f.width, f.height), data, row, known)
             pictures.append(
                 Picture(f.path, index, f.width, f.height, place_, folder.repeats, f.caption, f.caption_path, folder.regularization, False)
             )

@@ -1,11 +1,12 @@
-"""One picture file made anew in its own format: transparency laid on a colour, cropped, shrunk. ImageMagick (wand) or Pillow.
+"""One picture file made anew in its own format: transparency laid on a colour, covered in places, cropped, shrunk. ImageMagick or Pillow.
 
-ImageMagick keeps what Pillow cannot hold, 16 bits a channel above all; where it is not installed Pillow does the same work and the
+ImageMagick (wand) keeps what Pillow cannot hold, 16 bits a channel above all; where it is not installed Pillow does the same work and the
 caller is told what was lost. Not here: which pictures need it, and keeping the originals (flattener.py).
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,26 @@ Box = tuple[int, int, int, int]  # x, y, width, height in px of the upright pict
 
 
 @dataclass(frozen=True)
+class Upscale:
+    """Pictures whose shorter side is under `side_px` are enlarged to it. `enlarge` takes an RGB picture and that side."""
+
+    side_px: int
+    model: str
+    enlarge: Callable[[Image.Image, int], Image.Image]
+
+
+@dataclass(frozen=True)
 class Wish:
-    """What is to be done to one picture. `crop` in px of the upright picture; `max_side_px` shrinks only."""
+    """What is to be done to one picture. `crop` and `blanks` in px of the upright picture; `max_side_px` shrinks only.
+
+    Each of `blanks` is covered with `fill`: a colour, or `edge` for the most common one around it (pixels.cover).
+    """
 
     background: str = "white"
+    blanks: tuple[Box, ...] = ()
+    fill: str = "edge"
     crop: Box | None = None
+    upscale: Upscale | None = None
     max_side_px: int | None = None
 
 
@@ -49,20 +65,33 @@ def imagemagick() -> str | None:
 
 
 def needed(found: images.Layers, wish: Wish) -> list[str]:
-    """Which of "flatten", "crop", "shrink" change this picture; none: the file can stay as it is."""
+    """Which of "flatten", "blank", "crop", "upscale", "shrink" change this picture; none: the file can stay as it is."""
     size = found.upright(Image.new("1", found.colour.size)).size
     if wish.crop:
         size = wish.crop[2:]
     steps = ["flatten"] if found.alpha is not None else []
+    steps += ["blank"] if wish.blanks else []
     steps += ["crop"] if wish.crop else []
+    if wish.upscale and min(size) < wish.upscale.side_px:
+        steps.append("upscale")
+        size = enlarged_size(size, wish.upscale.side_px)
     return steps + (["shrink"] if wish.max_side_px and max(size) > wish.max_side_px else [])
+
+
+def enlarged_size(size: tuple[int, int], side_px: int) -> tuple[int, int]:
+    """The size of a picture whose shorter side becomes `side_px`, in px."""
+    share = side_px / min(size)
+    return max(side_px, round(size[0] * share)), max(side_px, round(size[1] * share))
 
 
 def write(path: Path, aside: Path, found: images.Layers, wish: Wish) -> str:
     """Write the new picture to `aside`. Returns what was lost on the way, "" when nothing was. Raises ImageError, OSError."""
-    frames = frames_lost(path, found)
-    only_flat = needed(found, wish) == ["flatten"]
+    steps, frames = needed(found, wish), frames_lost(path, found)
+    only_flat = steps == ["flatten"]
     with reading(path):
+        if "upscale" in steps and found.colour.mode not in ("L", "RGB"):
+            rgb = pixels.to_srgb(found.colour, found.info.get("icc_profile"))
+            found = replace(found, colour=rgb, info={key: value for key, value in found.info.items() if key != "icc_profile"})
         data = _with_wand(path, found, wish.background) if only_flat and found.format in WAND_FORMATS and imagemagick() else None
         lost = [DEPTH_LOST] if data is None and _has_16_bits(path, found.format) else []
         data = data or _encoded(path, _with_pillow(found, wish), found)
@@ -152,9 +181,13 @@ def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
         if grey and bands[0].tobytes() == bands[1].tobytes() == bands[2].tobytes():
             image = bands[0]
     image = found.upright(image)
+    for box in wish.blanks:
+        image = pixels.cover(image, box, wish.fill)
     if wish.crop:
         left, top, width, height = wish.crop
         image = image.crop((left, top, left + width, top + height))
+    if wish.upscale and min(image.size) < wish.upscale.side_px:
+        image = wish.upscale.enlarge(image.convert("RGB"), wish.upscale.side_px)
     if wish.max_side_px and max(image.size) > wish.max_side_px:
         share = wish.max_side_px / max(image.size)
         image = image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))), Image.Resampling.LANCZOS)

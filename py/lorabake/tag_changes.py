@@ -27,7 +27,7 @@ def show(folder: Path, changes: Sequence[tuple[Captioned, str]]) -> None:
         console.say(f"... and {len(changes) - SHOWN} more")
 
 
-def write(folder: Path, changes: Sequence[tuple[Captioned, str]], title: str) -> list[str]:
+def write(folder: Path, changes: Sequence[tuple[Captioned, str]], title: str, *, name: str = NAME) -> list[str]:
     """One entry of the journal. Returns a line for each caption that could not be written. Raises DiskFull as an OSError."""
     problems: list[str] = []
     texts: dict[Path, bytes | None] = {}
@@ -41,7 +41,7 @@ def write(folder: Path, changes: Sequence[tuple[Captioned, str]], title: str) ->
             problems.append(f"{one.file}: it was changed while the job ran, left as it is; start again for it")
         else:
             texts[one.file] = text
-    with journal.Recorder(folder, NAME, title) as recorder:
+    with journal.Recorder(folder, name, title) as recorder:
         return problems + recorder.write_texts(texts)
 
 

@@ -15,11 +15,13 @@ from pathlib import Path
 from lorabake import (
     captions,
     checks,
+    checks_asked,
     console,
     journal,
     locks,
     paths,
     profile,
+    settings,
     tag_changes,
     tag_edits,
     tag_query,
@@ -36,11 +38,12 @@ from lorabake.tag_query import Query
 from lorabake.tag_words import TAGGING
 from lorabake.wording import counted
 
-PLACES = ("dataset", "model", "tag_list")  # words that name files
-CHOICES = {"1": "check", "2": "tag", "": "check"}
+PLACES = ("dataset", "model", "tag_list", "reject", "demote")  # words that name files
+CHOICES = {"1": "check", "2": "tag", "3": "review", "": "check"}
 MENU = """What shall be done with it? (Enter: 1)
   1  check pictures and captions, change nothing
-  2  tag the pictures that have no caption yet"""
+  2  tag the pictures that have no caption yet
+  3  look at them and edit their tags in the browser"""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,16 @@ def main(options: Namespace) -> int:
         others={"dedupe": options.dedupe, "sort": options.sort},
     )
     only = tag_query.parse(options.find) if options.find is not None else None
+    if options.review:
+        return review_page(dataset, options)
+    if options.check or options.reject is not None or options.demote is not None:
+        return check(dataset, options, edits, only)
     if options.tag or any(getattr(options, name) for name in TAGGING):
         return tag(dataset, options, edits, only)
     if edits or options.rules:
         change = Change(rules_of(dataset) if options.rules else (), edits, only)
         return edit(dataset.folder, dataset.read, change, dry_run=options.dry_run)
-    if options.stats or options.check or options.tag_list or only:
+    if options.stats or options.tag_list or only:
         return look(dataset, options, only)
     return tag(dataset, options, edits, only)
 
@@ -160,6 +167,38 @@ def tag(dataset: Dataset, options: Namespace, edits: Edits, only: Query | None) 
     return tagging.tag(run, dataset.read)
 
 
+def check(dataset: Dataset, options: Namespace, edits: Edits, only: Query | None) -> int:
+    """--check, --reject, --demote. Raises UsageError for words of another job beside them."""
+    asked_for = [word for word in ("check", "reject", "demote") if getattr(options, word) not in (None, False)]
+    others = [name for name in ("tag", *TAGGING, "rules", "stats", "tag_list") if name != "preset" and getattr(options, name)]
+    strange = others[:1] or asked_for[1:] or (["an edit"] if edits else [])
+    if strange:
+        word = strange[0] if " " in strange[0] else f"--{strange[0].replace('_', '-')}"
+        raise UsageError(f"--{asked_for[0]} and {word} are two jobs", todo="start one after the other")
+    wanted = checks_asked.of(dataset.folder, dataset.loaded, options)
+    if options.check:
+        return checks.show(wanted, dataset.read(), only)
+    return checks.move_away(wanted, dataset.read, only, options)
+
+
+def review_page(dataset: Dataset, options: Namespace) -> int:
+    """The page in the browser, until Ctrl-C. Raises UsageError for words of another job beside it."""
+    others = [name for name, value in vars(options).items() if value not in (None, False, [], 0)]
+    strange = [name for name in others if name not in ("dataset", "review", "port", "no_browser", "background")]
+    if strange:
+        raise UsageError(f"--review and --{strange[0].replace('_', '-')} are two jobs", todo="the page does all of it by hand")
+    from lorabake import review  # only now: the others need no server
+
+    data = dataset.loaded.profile.data if dataset.loaded else settings.Data()
+    return review.serve(
+        dataset.folder,
+        port=options.port,
+        open_browser=not options.no_browser,
+        extension=data.caption_extension if dataset.loaded else EXTENSION,
+        background=options.background or data.background,
+    )
+
+
 def rules_of(dataset: Dataset) -> tuple[Rule, ...]:
     """The profile's tag.rules. Raises UsageError where there are none."""
     rules = dataset.loaded.profile.tag.rules if dataset.loaded else ()
@@ -208,15 +247,6 @@ def look(dataset: Dataset, options: Namespace, only: Query | None) -> int:
     for one in found:
         if one.problem:
             console.say(f"{one.file}: {one.problem}")
-    if options.check:
-        trigger = options.trigger[0] if options.trigger else None
-        return checks.show(
-            dataset.folder,
-            chosen,
-            trigger=trigger,
-            most_tokens=options.tokens or 150,
-            resolution=512 if options.resolution is None else options.resolution,
-        )
     if options.stats or options.tag_list:
         return show_stats(chosen, Path(options.tag_list) if options.tag_list else None)
     for one in chosen:

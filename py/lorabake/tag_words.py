@@ -19,6 +19,7 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     parser.add_argument("dataset", nargs="?", metavar="FOLDER|PROFILE", help="a folder of pictures with their captions, or a profile")
     _tagging(parser.add_argument_group("tagging (what is done when nothing else is asked for)"))
     _looking(parser.add_argument_group("looking"))
+    _checking(parser.add_argument_group("checking (with a profile: for its bake)"))
     _editing(parser.add_argument_group("editing"))
     return parser.parse_args(words)
 
@@ -47,9 +48,29 @@ def _looking(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--stats", action="store_true", help="all tags with their counts")
     group.add_argument("--tag-list", metavar="FILE", help="write all tags with their counts into a text file")
     group.add_argument("--find", metavar="EXPR", help="only pictures whose tags fit: tags, and, or, not, brackets, * for anything")
-    group.add_argument("--check", action="store_true", help="what is odd in pictures and captions")
-    group.add_argument("--tokens", type=int, choices=(75, 150, 225), help="with --check: how many the bake will read (150)")
-    group.add_argument("--resolution", type=int, metavar="PX", help="with --check: that of the bake, in px (512)")
+    group.add_argument("--review", action="store_true", help="look at all pictures and edit their tags on a page in the browser")
+    group.add_argument("--port", type=int, default=0, help="with --review: where on this computer the page is (a free one)")
+    group.add_argument("--no-browser", action="store_true", help="with --review: do not open a browser, only say the address")
+
+
+def _checking(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--check", action="store_true", help="what is odd in pictures and captions, and a sheet of all of them")
+    group.add_argument("--tokens", type=int, choices=(75, 150, 225), help="how many of a caption the bake will read (150)")
+    group.add_argument("--resolution", type=int, metavar="PX", help="that of the bake, in px (512)")
+    group.add_argument(
+        "--reject",
+        nargs="*",
+        action="extend",
+        metavar="WHAT",
+        help="move what --check rejects to _rejected; or kinds of findings, pictures' names, all with --find",
+    )
+    group.add_argument(
+        "--demote",
+        nargs="+",
+        action="extend",
+        metavar="N WHAT",
+        help="move what --check calls poor, or WHAT, to N_<concept>: seen N times an epoch",
+    )
 
 
 def _editing(group: argparse._ArgumentGroup) -> None:
