@@ -208,6 +208,7 @@ def test_a_dataset_is_checked_and_moved_and_upscaled_and_comes_back(house):
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(2):
         scene((560, 560), number).save(folder / f"good {number} \u732b.png")
+        (folder / f"good {number} \u732b.txt").write_text("anna, cat", encoding="utf-8")
     scene((60, 40), 3).save(folder / "small.png")
     (folder / "small.txt").write_text("anna, \u732b", encoding="utf-8")
     (folder / "again.png").write_bytes((folder / "good 0 \u732b.png").read_bytes())
