@@ -97,6 +97,7 @@ def test_further_lines_are_told(tmp_path):
     [
         ("\u732b\u8033, \u304b\u308f\u3044\u3044".encode("cp932"), "\u732b\u8033, \u304b\u308f\u3044\u3044", "Japanese (cp932)"),
         ("\u9752\u7a7a".encode("cp932"), "\u9752\u7a7a", "Japanese (cp932)"),
+        ("\u043a\u043e\u0448\u043a\u0430, 1girl".encode("cp1251"), "\u043a\u043e\u0448\u043a\u0430, 1girl", "Cyrillic (cp1251)"),
         ("caf\u00e9, na\u00efve".encode("cp1252"), "caf\u00e9, na\u00efve", "Western (cp1252)"),
         ("caf\u00e9s, fr\u00e9d\u00e9ric".encode("cp1252"), "caf\u00e9s, fr\u00e9d\u00e9ric", "Western (cp1252)"),
         ("\u201cquoted\u201d \u2013 M\u00e4dchen".encode("cp1252"), "\u201cquoted\u201d \u2013 M\u00e4dchen", "Western (cp1252)"),

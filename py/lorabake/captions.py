@@ -19,6 +19,7 @@ NEXT_EXTENSION = ".caption"  # tried where a picture has no file of the extensio
 MOST_BYTES = 1_000_000  # a caption is a line; what is larger is something else
 WINDOW = 75  # tokens between begin and end in one window of CLIP
 FACE_CROP = re.compile(r"(.+?)(?:_\d+){4}")  # name_cx_cy_w_h: such crops share the caption of `name`
+CYRILLIC = re.compile("[\u0430-\u044f\u0451]{3}")  # in a row, in small letters: accents of Western languages stand alone
 KANA, SEVERAL_KANJI = re.compile(r"[\u3040-\u30ff]"), re.compile(r"[\u3400-\u9fff]{2,}")
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -86,14 +87,14 @@ def decode(data: bytes) -> tuple[str | None, str]:
             return text, "" if encoding == "utf-8" else f"is {encoding.upper()} and was read as that; other trainers want UTF-8"
     if b"\0" in data:
         return None, refused
-    for encoding, language in (("utf-8", ""), ("cp932", "Japanese"), ("cp1252", "Western")):
+    for encoding, language in (("utf-8", ""), ("cp1251", "Cyrillic"), ("cp932", "Japanese"), ("cp1252", "Western")):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
         if encoding == "utf-8":
             return text, ""
-        if encoding == "cp1252" or _is_japanese(text):
+        if encoding == "cp1252" or (_is_japanese(text) if encoding == "cp932" else CYRILLIC.search(text)):
             return text, f"is not UTF-8 and was read as {language} ({encoding}): look whether that is right, then save it as UTF-8"
     return None, refused
 
