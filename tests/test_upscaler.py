@@ -48,11 +48,9 @@ def test_folded_inputs_of_any_size(tmp_path):
     assert made.enlarged(scene((33, 47))).size == (66, 94)
 
 
-@pytest.mark.parametrize(
-    ("size", "side", "wanted"), [((100, 80), 160, (200, 160)), ((100, 80), 300, (375, 300)), ((30, 90), 100, (100, 300))]
-)
-def test_the_shorter_side_is_what_was_asked_for(model, size, side, wanted):
-    assert opened(model).to_side(scene(size), side).size == wanted
+@pytest.mark.parametrize("wanted", [(200, 160), (375, 300), (150, 120)])
+def test_the_size_is_what_was_asked_for(model, wanted):
+    assert opened(model).to_size(scene((100, 80)), wanted).size == wanted
 
 
 def test_a_network_that_draws_no_numbers_is_refused(tmp_path):
