@@ -35,6 +35,7 @@ OTHERS = {
     "lora_": "a LoRA",
     "RDB1.conv1x1": "an ESRGAN+ network",
 }
+CHANNELS = {1: "grey pictures", 2: "grey pictures with transparency", 4: "four channels (colours and transparency)"}
 OLD = re.compile(r"model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)")
 OLD_TRUNK = re.compile(r"model\.1\.sub\.(\d+)\.(weight|bias)")
 OLD_TOP = re.compile(r"model\.(\d+)\.(weight|bias)")
@@ -81,7 +82,7 @@ def recognise(shapes: Shapes, where: str) -> tuple[Layout, dict[str, str]]:
     found = {ours: shapes[full] for ours, full in own.items()}
     layout = _rrdb(found) if "conv_first.weight" in found else _compact(found)
     if layout is None:
-        raise _unknown(list(inside), where)
+        raise _unknown(found, list(inside), where)
     return layout, {full: ours for ours, full in own.items()}
 
 
@@ -138,7 +139,11 @@ def _compact(shapes: Shapes) -> Layout | None:
     return Layout("compact", scale, first[0], len(numbers) // 2 - 1)
 
 
-def _unknown(names: list[str], where: str) -> UserError:
+def _unknown(found: Shapes, names: list[str], where: str) -> UserError:
+    """By what the file seems to be: another network, or one of ours for other channels than red, green and blue."""
     seems = next((words for part, words in OTHERS.items() if any(part in name for name in names)), "")
     what = f"this is {seems}, which does not run here" if seems else "this holds no upscaling network that is known here"
+    first = found.get("conv_first.weight") or found.get("body.0.weight") or ()
+    if not seems and len(first) == 4 and first[1] in CHANNELS:
+        what = f"this is a network for {CHANNELS[first[1]]}, not for colours"
     return UserError(what, where=where, allowed=KNOWN, todo="choose one of those, in colour; many are at openmodeldb.info")
