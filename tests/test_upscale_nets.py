@@ -99,6 +99,24 @@ def test_a_compact_one_that_draws_nothing_repeats_pixels(tmp_path):
     assert torch.equal(network(x_bchw), x_bchw.repeat_interleave(3, 2).repeat_interleave(3, 3))
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_file_is_let_go(tmp_path, suffix):
+    path = upscale_files.write(tmp_path / f"x{suffix}", upscale_files.tensors())
+    network, _ = upscale_nets.load(path)
+    x_bchw = torch.rand((1, 3, 8, 8))
+    before = network(x_bchw)
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    assert torch.equal(network(x_bchw), before)
+
+
+@pytest.mark.parametrize("kind", ["nan", "whole"])
+def test_weights_that_are_none_are_refused(tmp_path, kind):
+    state = upscale_files.tensors()
+    state["conv_hr.bias"] = torch.full((8,), float("nan")) if kind == "nan" else torch.ones(8, dtype=torch.int8)
+    with pytest.raises(UserError, match="no numbers"):
+        upscale_nets.load(upscale_files.write(tmp_path / "x.safetensors", state))
+
+
 class Code:
     def __reduce__(self):
         return os.system, ("echo run > run.txt",)

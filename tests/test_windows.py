@@ -9,13 +9,18 @@ import re
 import shutil
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
 import tagger_model
 import tools
+import upscale_files
+from photos import scene
 
 pytestmark = pytest.mark.windows
 FOLDER = "My Loras \u00e9 & (1)"
@@ -195,6 +200,58 @@ def test_a_tagger_writes_captions_through_the_launcher(house):
     assert tag(house, folder.parent, "-Undo", "0").returncode == 0 and tag(house, folder.parent, "-Undo", "0").returncode == 0
     assert not list(folder.glob("*.txt"))
     assert tag(house, folder.parent, "-Threshold", "2").returncode == 2
+
+
+def test_a_dataset_is_checked_and_moved_and_upscaled_and_comes_back(house):
+    """The measures, the sheet, moving with captions, and a network in torch for Windows."""
+    folder = house / "checked \u732b" / "5_anna"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(2):
+        scene((560, 560), number).save(folder / f"good {number} \u732b.png")
+    scene((60, 40), 3).save(folder / "small.png")
+    (folder / "small.txt").write_text("anna, \u732b", encoding="utf-8")
+    (folder / "again.png").write_bytes((folder / "good 0 \u732b.png").read_bytes())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = tag(house, folder.parent, "-Check", "-NoPause")
+    assert done.returncode == 0 and "4 pictures: 2 good, 1 poor, 1 to reject" in done.stdout, done.stdout + done.stderr
+    assert (folder.parent / "_checks" / "sheet.html").read_text(encoding="utf-8").count("<article") == 4
+    assert tag(house, folder.parent, "-Reject", "auto", "-NoPause").returncode == 0
+    assert tag(house, folder.parent, "-Demote", "2,small", "-NoPause").returncode == 0
+    assert (folder.parent / "_rejected" / "5_anna" / "again.png").exists()
+    assert {path.name for path in (folder.parent / "2_anna").iterdir()} == {"small.png", "small.txt"}
+    assert tag(house, folder.parent, "-Undo", "0").returncode == 0 and tag(house, folder.parent, "-Undo", "0").returncode == 0
+    model = upscale_files.write(house / "models \u00e9" / "nearest 2x.pth", upscale_files.nearest(2), "params")
+    python = of_windows(house / "venv" / "001" / "Scripts" / "python.exe")
+    flatten = [python, "py\\flatten.py", of_windows(folder)]
+    done = start(house, *flatten, "--upscale", of_windows(model), "--upscale-to", "80", python=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Image.open(folder / "small.png").size == (120, 80)
+    assert start(house, *flatten, "--undo", python=False).returncode == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_the_reviewing_page_answers(house):
+    folder = house / "reviewed" / "5_anna"
+    folder.mkdir(parents=True, exist_ok=True)
+    scene((80, 60)).save(folder / "a \u732b.png")
+    words = [
+        of_windows(house / "venv" / "001" / "Scripts" / "python.exe"),
+        "py\\tag.py",
+        of_windows(folder.parent),
+        "--review",
+        "--no-browser",
+    ]
+    command = [*tools.windows(), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=house, text=True, encoding="utf-8") as server:
+        try:
+            address = server.stdout.readline().strip()
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert answer.status == 200 and b"<script" in answer.read()
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(address.split("?")[0].rsplit("/", 2)[0] + "/wrong/", timeout=60)
+        finally:
+            for process in [*psutil.Process(server.pid).children(recursive=True), server]:
+                process.kill()
 
 
 HOLD = "import sys; file = open(sys.argv[1], 'rb'); print('held', flush=True); sys.stdin.read()"

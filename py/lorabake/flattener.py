@@ -86,7 +86,7 @@ def upscale_of(options: Namespace) -> Upscale:
 
     opened = upscaler.opened(model, device=options.device)
     upscaler.say_device(opened)
-    return Upscale(side_px, model.name, opened.to_size, lambda: opened.note, opened.stopped.set)
+    return Upscale(side_px, model.name, opened.to_size, lambda: opened.note, opened.stop)
 
 
 def blank() -> tuple[Image.Image, Image.Image]:
@@ -216,7 +216,7 @@ def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) ->
                 yield ahead.pop(0).result()
         finally:
             if upscale and ahead:
-                upscale.stop()  # each of them may take minutes, and would be thrown away
+                upscale.stop()  # after Ctrl-C: a large picture takes minutes on a processor
             for future in ahead:
                 if not future.cancel() and not future.exception() and (aside := future.result().aside):
                     aside.unlink(missing_ok=True)

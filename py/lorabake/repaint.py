@@ -108,7 +108,7 @@ def write(path: Path, aside: Path, found: images.Layers, wish: Wish) -> str:
         image = upscale.enlarge(image.convert("RGB"), sized(image.size, wish)).convert(image.mode)
     if image:
         with reading(path):
-            data = _encoded(path, image, found, upscaled=upscale is not None)
+            data = _encoded(path, image, found, is_new=upscale is not None)
     assert data is not None
     try:
         aside.write_bytes(data)
@@ -206,17 +206,18 @@ def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
     return image.resize(wanted, Image.Resampling.LANCZOS) if wanted < image.size else image
 
 
-def _encoded(path: Path, image: Image.Image, found: images.Layers, *, upscaled: bool) -> bytes:
-    """The picture in the file's format, without loss where the format can; profile, resolution and EXIF go with it."""
+def _encoded(path: Path, image: Image.Image, found: images.Layers, *, is_new: bool) -> bytes:
+    """The picture in the file's format, without loss where the format can; profile, resolution and EXIF go with it.
+
+    `is_new`: its detail is not the file's own, so that a JPEG is not packed as strongly as that one was.
+    """
     options: dict[str, Any] = {key: found.info[key] for key in ("icc_profile", "dpi") if found.info.get(key)}
     if exif := _upright_exif(found.info):
         options["exif"] = exif
     if found.format == "PNG":
         options["compress_level"] = PNG_LEVEL
-    elif found.format == "JPEG" and upscaled:
-        options |= {"quality": BEST_LOSSY, "subsampling": "4:4:4"}  # the tables of a poor one would bring its blocks back
     elif found.format == "JPEG":
-        options |= _jpeg_as_before(path)
+        options |= {"quality": BEST_LOSSY, "subsampling": "4:4:4"} if is_new else _jpeg_as_before(path)
     elif found.format == "WEBP":
         options |= {"lossless": True, "exact": True}
     elif found.format == "AVIF":

@@ -78,10 +78,11 @@ def recognise(shapes: Shapes, where: str) -> tuple[Layout, dict[str, str]]:
     """The layout, and the file's names -> the network's own. Raises UserError for any other network."""
     wrapper = next((one for one in WRAPPERS if one and any(name.startswith(one) for name in shapes)), "")
     inside = {name.removeprefix(wrapper).removeprefix("module.").removeprefix("netG."): name for name in shapes if name.startswith(wrapper)}
-    own = {ours: inside[theirs] for theirs, ours in _renamed({name: shapes[full] for name, full in inside.items()})}
+    renamed = list(_renamed({name: shapes[full] for name, full in inside.items()}))
+    own = {ours: inside[theirs] for theirs, ours in renamed}
     found = {ours: shapes[full] for ours, full in own.items()}
     layout = _rrdb(found) if "conv_first.weight" in found else _compact(found)
-    if layout is None:
+    if layout is None or len(own) < len(renamed):  # a part that is there twice
         raise _unknown(found, list(inside), where)
     return layout, {full: ours for ours, full in own.items()}
 

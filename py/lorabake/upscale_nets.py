@@ -93,8 +93,12 @@ def load(path: Path) -> tuple[nn.Module, Layout]:
     with torch.device("meta"):
         network = RRDBNet(layout) if layout.kind == "rrdb" else Compact(layout)
     tensors = weights.load_checkpoint(path, only=names.__contains__)
-    try:
-        network.load_state_dict({ours: tensors[theirs].float() for theirs, ours in names.items()}, assign=True)
+    if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()):
+        what = "some weights of this model are no numbers, or rounded to whole ones"
+        raise UserError(what, where=str(path), allowed="float32, float16 or bfloat16", todo="download it again")
+    try:  # copies: the file must not stay open
+        values = {ours: tensors[theirs].to(torch.float32, copy=True) for theirs, ours in names.items()}
+        network.load_state_dict(values, assign=True)
     except (RuntimeError, KeyError) as error:
         what = "the tensors of this model do not fit together"
         raise UserError(what, where=str(path), allowed=str(error).splitlines()[-1].strip(), todo="download it again") from error

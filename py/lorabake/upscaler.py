@@ -18,7 +18,7 @@ from lorabake import console, errors, upscale_layouts, upscale_nets
 from lorabake.errors import OutOfMemory, Stopped, UserError
 from lorabake.upscale_layouts import Layout
 
-TILE_PX, LEAST_TILE_PX = 256, 64  # side of what is enlarged at a time; halved where the card's memory is too small for it
+TILE_PX, CPU_TILE_PX, LEAST_TILE_PX = 256, 96, 32  # side of what is enlarged at a time; halved where the memory is too small for it
 MARGIN_PX = 32  # seen around each tile and cut off afterwards: what is further away hardly changes a pixel
 MOST_PASSES = 3
 
@@ -27,7 +27,7 @@ MOST_PASSES = 3
 class Upscaler:
     """An opened model. One picture at a time: the threads that read and write pictures wait for each other here.
 
-    `note` says where it is in a large picture; once `stopped` is set it gives up before the next tile.
+    `note` says where it is in a large picture; after `stop` it gives up before the next tile.
     """
 
     name: str
@@ -37,8 +37,12 @@ class Upscaler:
     dtype: torch.dtype = torch.float32
     tile_px: int = TILE_PX
     note: str = ""
-    stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Whatever is being enlarged ends at its next tile, with Stopped."""
+        self.stopped.set()
 
     def to_size(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
         """RGB enlarged until it has that size; what the network makes larger than that is shrunk."""
@@ -114,7 +118,7 @@ def opened(path: Path, *, device: str | None = None) -> Upscaler:
     if device == "cuda" and not has_card:
         raise UserError("torch sees no NVIDIA card here", where="--device cuda", todo="python py/setup.py --check says why; --device cpu")
     if device == "cpu" or not has_card:
-        return Upscaler(path.name, network, layout, torch.device("cpu"))
+        return Upscaler(path.name, network, layout, torch.device("cpu"), tile_px=CPU_TILE_PX)
     made = Upscaler(path.name, network.to("cuda", torch.float16), layout, torch.device("cuda"), torch.float16)
     try:
         made.enlarged(Image.new("RGB", (16, 16), "gray"))
