@@ -76,6 +76,12 @@ def test_blocks_are_found_wherever_the_grid_begins(tmp_path, offset):
     assert look(tmp_path, scene((640, 640)), "fine.jpg", quality=92).blocks < 0.5
 
 
+@pytest.mark.parametrize("method", FILTERS, ids=lambda method: method.name)
+@pytest.mark.parametrize("seed", range(4))
+def test_an_enlarged_picture_has_no_blocks(tmp_path, method, seed):
+    assert look(tmp_path, enlarged(scene((300, 300), seed), 2, method)).blocks < picture_checks.BLOCKS_FROM
+
+
 @pytest.mark.parametrize("quality", [5, 20, 39, 41, 75, 95])
 def test_the_quality_of_a_jpeg(tmp_path, quality):
     assert abs(look(tmp_path, scene((64, 64)), "x.jpg", quality=quality).quality - quality) <= 1

@@ -324,3 +324,14 @@ def test_private_folders_are_not_on_the_page(done):
     plan = json.loads((done / "plan.json").read_text(encoding="utf-8"))
     text = report.page(replace(report_run.read(done), plan={**plan, "profile_text": ""}))
     assert str(done.parents[1]) not in text and str(Path(plan["base"]["path"]).parent) not in text
+
+
+def test_the_trigger_word_is_in_the_words_to_type(tmp_path):
+    folder = fake_run.make(tmp_path)
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    for triggers, typed in (({}, "<lora:"), ({"5_a": "jun<b>"}, "jun<b>, <lora:"), ({"5_a": "anna", "5_b": "bob"}, "anna, <lora:")):
+        (folder / "plan.json").write_text(json.dumps(plan | {"triggers": triggers}), encoding="utf-8")
+        text, read = page(folder)
+        code = read.text.split("write ")[1]
+        assert code.startswith(typed) and "jun<b>" not in text
+        assert ("Trigger words: anna (5_a), bob (5_b)" in read.text) == (len(triggers) > 1)

@@ -331,15 +331,17 @@ def _put(path: Path, data: bytes | None) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    if folder.name.startswith("_") and not any(folder.iterdir()):
-        folder.rmdir()
+    with suppress(OSError):
+        if folder.name.startswith("_") and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _remove_empty_up_to(top: Path, folder: Path) -> None:
     """The folder and those above it inside `top`, as long as nothing is in them."""
-    while folder != top and top in folder.parents and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    with suppress(OSError):  # the files are back; a window of Explorer may still show the folder
+        while folder != top and top in folder.parents and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _moved(group: Mapping[Path, Path]) -> str:

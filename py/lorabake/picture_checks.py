@@ -16,7 +16,7 @@ from lorabake.picture_facts import Facts
 ENLARGED_FROM = 1.25  # times a side: what a bake enlarges more than this is learned as blur
 CUT_FROM = 0.15  # of the picture's pixels outside the nearest bucket
 BORDER_FROM = 0.04  # of a side, on both of two opposite sides: bars of a film or a screenshot, not a plain background
-BLOCKS_FROM, QUALITY_UNDER = 1.0, 40  # steps twice as large at JPEG's grid as between; a JPEG's own quality
+BLOCKS_FROM, QUALITY_UNDER = 1.1, 40  # steps twice as large at JPEG's grid as between; a JPEG's own quality
 BLOCKS_GONE_UNDER = 0.5  # shrunk to under half, blocks are no longer seen
 ALIKE_BITS = 32  # of 256: pictures that differ in less are one picture, saved again, resized or a little cropped
 COMPARED_AT_ONCE = 256
@@ -107,10 +107,10 @@ def of_detail(seen: Facts, scale: float) -> Finding:
     """A picture with less detail than pixels; where the bake shrinks it by as much, that does no harm."""
     size = f"{round(seen.width / seen.detail)}x{round(seen.height / seen.detail)}"
     kind = "blurred" if seen.blurred else "upscaled"
-    words = "" if seen.blurred else f"looks enlarged {seen.detail:g} times, or a little out of focus: "
+    words = "out of focus, or enlarged several times" if seen.blurred else f"looks enlarged {seen.detail:g} times, or a little out of focus"
     if scale * seen.detail <= ENLARGED_FROM:
-        return finding(kind, f"{words}has the detail of {size} px, which is enough for this bake", grade="note")
-    return finding(kind, f"{words}has only the detail of {size} px")
+        return finding(kind, f"{words}: the detail of {size} px, which is enough for this bake", grade="note")
+    return finding(kind, f"{words}: only the detail of {size} px")
 
 
 def duplicates(facts: Mapping[Path, Facts], captioned: Collection[Path] = ()) -> dict[Path, list[Finding]]:

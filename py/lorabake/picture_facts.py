@@ -30,6 +30,7 @@ BLURRED_FROM = 3.0
 # Enlarged twice by a sharp filter: little is lost at 1.25, and at 3 six times as much.
 FINEST, FINEST_LOSS, NEXT_LOSS, CLIFF = 1.25, 0.06, 0.115, 6.0
 BLOCK_PX, STEP_MOST = 8, 12.0  # JPEG's blocks; steeper steps are the picture's own edges
+EVERY_SECOND = 0.25  # of the excess: where every second line stands out it is no grid of eight
 HASH_SIDE = 16  # of 16 x 16 bits
 MOST_REPEATED = 64
 # The luminance table of JPEG's standard (ITU-T T.81, table K.1), which is quality 50; others follow the formula of libjpeg.
@@ -113,8 +114,8 @@ def bars(pixels_hwc: np.ndarray, axis: int) -> tuple[float, float]:
 
 
 def _bar(lines: np.ndarray) -> float:
-    colour = lines[0, 0].astype(int)
-    differs = (np.abs(lines.astype(int) - colour) > BAR_LEVELS).any(2).mean(1)
+    half = lines[: len(lines) // 2 + 3].astype(np.int16)  # more than half is no bar
+    differs = (np.abs(half - half[0, 0]) > BAR_LEVELS).any(2).mean(1)
     inside = np.flatnonzero(differs > BAR_EXCEPT)
     if not len(inside) or not inside[0]:
         return 0.0
@@ -145,7 +146,10 @@ def detail_of(luma_hw: np.ndarray) -> tuple[float, bool]:
         again = image.resize(size, Image.Resampling.LANCZOS).resize(image.size, Image.Resampling.LANCZOS)
         return float(np.abs(np.asarray(again) - window)[steep].mean()) / mean
 
-    limit = limit_of({factor: lost(factor) for factor in (FINEST, *DETAIL)})
+    losses = {factor: lost(factor) for factor in (FINEST, 1.5, 2.0)}
+    if losses[FINEST] >= FINEST_LOSS and all(losses[factor] >= DETAIL[factor] for factor in (1.5, 2.0)):
+        return 1.0, False  # most pictures: what is lost further on cannot change it
+    limit = limit_of(losses | {factor: lost(factor) for factor in (3.0, 4.0)})
     return limit, limit >= BLURRED_FROM
 
 
@@ -204,8 +208,11 @@ def blocks(luma_hw: np.ndarray) -> float:
         slopes = np.diff(lines, axis=1)
         steps = np.minimum(np.abs(slopes[:, 1:-1] - (slopes[:, :-2] + slopes[:, 2:]) / 2), STEP_MOST).mean(0)
         phases = np.median(steps[: len(steps) // BLOCK_PX * BLOCK_PX].reshape(-1, BLOCK_PX), axis=0)
-        usual = float(np.median(np.delete(phases, phases.argmax())))
-        found.append((float(phases.max()) - usual) / (usual + 0.25))
+        largest = int(phases.argmax())
+        excess = float(phases[largest] - (usual := np.median(np.delete(phases, largest))))
+        others = np.roll(phases, -largest)
+        every_second = float(np.median(others[2::2]) - np.median(others[1::2]))  # of pictures that were enlarged twice
+        found.append(excess / (float(usual) + 0.25) if every_second < EVERY_SECOND * excess else 0.0)
     return max(0.0, min(found))
 
 

@@ -301,9 +301,15 @@ def show_diff(folder: Path, number: int) -> int:
         if change.kind != "text":
             console.result(f"{change.path}{' -> ' if change.kind == 'move' else ', its original: '}{change.other}")
             continue
-        before, after = (captions.decode(journal.unpacked(text) or b"")[0] or "" for text in (change.before, change.after))
-        console.result(f"{change.path}\n  - {before.strip()}\n  + {after.strip()}")
+        console.result(f"{change.path}\n  - {shown(change.before)}\n  + {shown(change.after)}")
     return 0
+
+
+def shown(packed: str | None) -> str:
+    """A file of the journal in a line: its text, or that it is none, as a mask is."""
+    data = journal.unpacked(packed) or b""
+    text, _ = captions.decode(data)
+    return text.strip() if text is not None else f"({len(data)} bytes that are no text)"
 
 
 def undo(folder: Path, number: int) -> int:
