@@ -12,7 +12,8 @@ import icc
 import png
 from lorabake import images, repaint
 from lorabake.damage import ImageError
-from lorabake.repaint import Wish
+from lorabake.repaint import Upscale, Wish
+from photos import scene
 
 MAGICK = [shutil.which("magick"), "mogrify"] if shutil.which("magick") else [shutil.which("mogrify")]
 needs_magick = pytest.mark.skipif(not MAGICK[0] or not repaint.imagemagick(), reason="ImageMagick is not installed")
@@ -145,6 +146,62 @@ def test_shrinking_never_enlarges(tmp_path):
     assert repaint.needed(found, Wish(max_side_px=300)) == []
     assert repaint.needed(found, Wish(max_side_px=150)) == ["shrink"]
     assert written(path, Wish(max_side_px=150))[0].size == (150, 50)
+
+
+def upscale(side_px, **options):
+    """By repeating pixels, which is known."""
+    return Upscale(side_px, "model.pth", lambda image, size: image.resize(size, Image.Resampling.NEAREST), **options)
+
+
+@pytest.mark.parametrize(
+    ("size", "wish", "wanted"),
+    [
+        ((100, 80), Wish(upscale=upscale(160)), (200, 160)),
+        ((100, 80), Wish(upscale=upscale(300)), (375, 300)),
+        ((30, 90), Wish(upscale=upscale(100)), (100, 300)),
+        ((100, 80), Wish(upscale=upscale(80)), (100, 80)),
+        ((100, 80), Wish(upscale=upscale(160), max_side_px=150), (150, 120)),
+        ((120, 480), Wish(upscale=upscale(200), max_side_px=400), (100, 400)),
+        ((400, 100), Wish(upscale=upscale(200), max_side_px=400), (400, 100)),
+        ((1000, 4), Wish(upscale=upscale(100)), (8192, 33)),
+        ((9000, 4), Wish(upscale=upscale(100)), (9000, 4)),
+        ((1, 300), Wish(max_side_px=100), (1, 100)),
+    ],
+)
+def test_the_size_that_a_picture_gets_and_keeps(size, wish, wanted):
+    """The shorter side grows, the longer one has its limit; what has its size is not done a second time."""
+    assert repaint.sized(size, wish) == wanted
+    assert repaint.sized(wanted, wish) == wanted
+
+
+def test_a_poor_jpeg_does_not_get_its_blocks_back(tmp_path):
+    path = tmp_path / "x.jpg"
+    scene((120, 100), 1).save(path, quality=20)
+    with Image.open(path) as before:
+        wanted = np.asarray(before).repeat(2, 0).repeat(2, 1).astype(int)
+    ours, _ = written(path, Wish(upscale=upscale(200)))
+    assert ours.format == "JPEG" and np.abs(np.asarray(ours).astype(int) - wanted).mean() < 2
+
+
+def test_grey_stays_grey_when_upscaled(tmp_path):
+    path = tmp_path / "x.png"
+    scene((40, 30), 1).convert("L").save(path)
+    with Image.open(path) as before:
+        wanted = np.asarray(before).repeat(2, 0).repeat(2, 1)
+    ours, _ = written(path, Wish(upscale=upscale(60)))
+    assert ours.mode == "L" and np.array_equal(np.asarray(ours), wanted)
+
+
+def test_a_model_that_fails_is_no_damage_of_the_picture(tmp_path):
+    path = tmp_path / "x.png"
+    scene((40, 30), 1).save(path)
+
+    def fails(image, size):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    with pytest.raises(RuntimeError, match="launch failure"):
+        written(path, Wish(upscale=Upscale(60, "model.pth", fails)))
+    assert not path.with_name("_tmp.png").exists()
 
 
 def test_a_gif_of_256_colours_keeps_them(tmp_path):

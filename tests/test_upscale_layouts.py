@@ -90,5 +90,16 @@ def test_nearly_the_same_is_not_the_same(change):
         found["body.0.attention.weight"] = (8, 8)
     else:
         found = {name: shape for name, shape in found.items() if len(shape) == 4 or name.endswith("bias")}
-    with pytest.raises(UserError, match="no upscaling network"):
+    with pytest.raises(UserError, match="for grey pictures" if change == "grey" else "no upscaling network"):
+        upscale_layouts.recognise(found, "x")
+
+
+@pytest.mark.parametrize("wrapper", ["params-ema.", "net.", "netG.", "model_state_dict.module."])
+def test_more_ways_to_wrap(wrapper):
+    assert recognised({f"{wrapper}{name}": tensor for name, tensor in upscale_files.tensors().items()})[0] == upscale_files.RRDB
+
+
+def test_four_channels_are_told():
+    found = shapes(upscale_files.tensors(upscale_files.COMPACT)) | {"body.0.weight": (8, 4, 3, 3)}
+    with pytest.raises(UserError, match="colours and transparency"):
         upscale_layouts.recognise(found, "x")

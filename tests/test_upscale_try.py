@@ -1,10 +1,11 @@
 """The sheet by which an upscaling model is chosen."""
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 import upscale_files
-from lorabake import flatten_words, flattener, tag_files, upscale_try
+from lorabake import flatten_words, flattener, sheet, tag_files, upscale_try
 from lorabake.errors import UserError
 from photos import scene
 
@@ -35,6 +36,27 @@ def test_every_model_and_lanczos_in_one_sheet(tmp_path, models, capsys):
         assert drawn.width > 3 * 384 and drawn.height > 384
     assert picture.read_bytes() == before and tag_files.pictures_below(picture.parent) == [picture]
     assert run(models, picture) == 0 and sheet.with_name("katze 猫.upscale-try.2.png").exists()
+
+
+def test_a_model_that_cannot_be_used_has_its_reason_in_its_place(models):
+    lanczos = ("Lanczos", Image.new("RGB", (400, 300), "red"))
+    both = [upscale_try.drawn(lanczos, [("x", what)], title="t") for what in ("this is a web page", "")]
+    changed = ImageChops.difference(*both).getbbox()
+    cell = sheet.MARGIN_PX + sheet.LABEL_PX + 2 * sheet.GAP_PX + sheet.LARGEST_PX  # left edge of the second column
+    assert changed and changed[0] >= cell and changed[2] <= cell + sheet.LARGEST_PX
+
+
+@pytest.mark.parametrize("count", [1, upscale_try.PER_BAND, upscale_try.PER_BAND + 1, 2 * upscale_try.PER_BAND + 1])
+def test_many_models_go_below_each_other_with_lanczos_in_front(count):
+    """Only Lanczos is red, only the models are blue."""
+    size, side = (64, 64), sheet.CELL_PX
+    columns = [(str(number), Image.new("RGB", size, (0, 0, 255))) for number in range(count)]
+    made = np.asarray(upscale_try.drawn(("Lanczos", Image.new("RGB", size, (255, 0, 0))), columns, title="t"))
+    red, blue = ((made == colour).all(-1).sum() for colour in ((255, 0, 0), (0, 0, 255)))
+    bands = -(-count // upscale_try.PER_BAND)
+    assert (red, blue) == (2 * side**2 * bands, 2 * side**2 * count)
+    most = min(count, upscale_try.PER_BAND) + 1
+    assert made.shape[1] == 2 * sheet.MARGIN_PX + sheet.LABEL_PX + most * (sheet.GAP_PX + side)
 
 
 def test_the_detail_is_where_the_edges_are():

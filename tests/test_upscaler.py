@@ -1,15 +1,23 @@
 """Pictures enlarged in tiles: without seams, to the size that was asked for, and in place with the original kept."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import upscale_files
-from lorabake import flatten_words, flattener, journal, picture_facts, upscaled, upscaler
-from lorabake.errors import UserError
+from lorabake import flatten_words, flattener, journal, picture_facts, upscale_nets, upscaled, upscaler
+from lorabake.errors import Stopped, UserError
 from lorabake.upscale_layouts import Layout
 from photos import scene
+
+SCRIPT = Path(__file__).parents[1] / "py" / "flatten.py"
 
 
 @pytest.fixture
@@ -48,11 +56,9 @@ def test_folded_inputs_of_any_size(tmp_path):
     assert made.enlarged(scene((33, 47))).size == (66, 94)
 
 
-@pytest.mark.parametrize(
-    ("size", "side", "wanted"), [((100, 80), 160, (200, 160)), ((100, 80), 300, (375, 300)), ((30, 90), 100, (100, 300))]
-)
-def test_the_shorter_side_is_what_was_asked_for(model, size, side, wanted):
-    assert opened(model).to_side(scene(size), side).size == wanted
+@pytest.mark.parametrize("wanted", [(200, 160), (375, 300), (150, 120)])
+def test_the_size_is_what_was_asked_for(model, wanted):
+    assert opened(model).to_size(scene((100, 80)), wanted).size == wanted
 
 
 def test_a_network_that_draws_no_numbers_is_refused(tmp_path):
@@ -79,11 +85,48 @@ def test_tiles_get_smaller_where_memory_is_short(model, monkeypatch):
         made.enlarged(image)
 
 
-def test_stopping_ends_what_is_being_enlarged(model):
+@pytest.mark.parametrize("message", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA out of memory. Tried to allocate"])
+def test_any_shortage_of_memory_makes_tiles_smaller(model, monkeypatch, message):
+    """The processor's has no class of its own."""
     made = opened(model)
-    made.stop()
-    with pytest.raises(UserError, match="stopped"):
-        made.enlarged(scene((300, 200)))
+    network = made.network.forward
+
+    def short(x_bchw):
+        if max(x_bchw.shape) > 120:
+            raise RuntimeError(message)
+        return network(x_bchw)
+
+    monkeypatch.setattr(made.network, "forward", short)
+    image = scene((300, 200))
+    assert np.array_equal(np.asarray(made.enlarged(image)), np.asarray(image).repeat(2, 0).repeat(2, 1)) and made.tile_px == 48
+
+
+def test_another_failure_of_the_model_is_told(folder, model, monkeypatch):
+    before = everything(folder)
+
+    def fails(self, x_bchw):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(upscale_nets.Compact, "forward", fails)
+    with pytest.raises(UserError, match="this model fails: CUDA error"):
+        run(folder, "--upscale", model, "--upscale-to", "80")
+    assert everything(folder) == before
+
+
+def test_it_says_where_it_is_and_stops_between_two_tiles(model, monkeypatch):
+    made, notes = opened(model), []
+    network = made.network.forward
+
+    def noted(x_bchw):
+        notes.append(made.note)
+        if len(notes) == 3:
+            made.stop()
+        return network(x_bchw)
+
+    monkeypatch.setattr(made.network, "forward", noted)
+    with pytest.raises(Stopped):
+        made.enlarged(scene((280, 180)))
+    assert notes == ["tile 1 of 6", "tile 2 of 6", "tile 3 of 6"]
 
 
 def test_a_poor_jpeg_is_not_packed_as_poorly_again(folder, model):
@@ -158,6 +201,68 @@ def test_small_pictures_of_a_folder_are_enlarged_and_come_back(folder, model, ca
     after = everything(folder)
     assert run(folder, "--upscale", model, "--upscale-to", "80") == 0 and everything(folder) == after
     assert run(folder, "--undo") == 0 and everything(folder) == before and upscaled.pictures([folder]) == {}
+
+
+def test_a_dry_run_needs_no_torch_and_still_refuses_what_is_no_model(folder, model, tmp_path):
+    upscale_files.write(tmp_path / "one.pth", upscale_files.tensors(Layout("compact", 1, 8, 3)))
+    code = (
+        "import sys; from lorabake import flatten_words, flattener\n"
+        "print(flattener.main(flatten_words.parse(None, sys.argv[1:]))); print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(folder), "--dry-run", "--upscale"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    done = subprocess.run([*command, str(model)], env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.stdout.splitlines()[-2:] == ["0", "False"] and "nearest 2x.pth enlarges 2 times" in done.stderr, done.stderr
+    with pytest.raises(UserError, match="does not enlarge"):
+        run(folder, "--dry-run", "--upscale", tmp_path / "one.pth")
+
+
+# Each tile takes a while, on eight threads as a large processor has them; then flatten.py as it is.
+SLOWLY = """
+import os, sys, time
+os.cpu_count = lambda: 8
+from lorabake import errors, flatten_words, flattener, upscale_nets
+real = upscale_nets.Compact.forward
+def slow(self, x_bchw):
+    print("tile", flush=True)
+    time.sleep(0.4)
+    return real(self, x_bchw)
+upscale_nets.Compact.forward = slow
+errors.run(lambda: flattener.main(flatten_words.parse(None, sys.argv[1:])))
+"""
+
+
+def started(folder, model):
+    command = [sys.executable, "-c", SLOWLY, str(folder), "--upscale", str(model), "--upscale-to", "80", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    job = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while not (folder / "_originals").is_dir():  # the first one has taken its place
+        assert job.stdout.readline() == b"tile\n"
+    return job
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM)])
+@pytest.mark.skipif(os.name == "nt", reason="another process cannot be sent Ctrl-C there")
+def test_stopped_or_killed_there_are_originals_or_finished_pictures(folder, model, how):
+    for number in range(12):
+        scene((60, 40), 10 + number).save(folder / f"more {number:02}.png")
+    before, job = everything(folder), started(folder, model)
+    job.send_signal(how)
+    tiles = job.communicate(timeout=60)[0].count(b"tile")
+    assert job.returncode in (13, -signal.SIGKILL)
+    assert tiles <= 1, "the pictures that waited for their turn are not done any more"
+    now = {name: data for name, data in everything(folder).items() if not name.startswith("_")}
+    assert now.keys() == before.keys()
+    changed = [name for name in before if now[name] != before[name]]
+    assert changed and all((folder / "_originals" / name).read_bytes() == before[name] for name in changed)
+    for name in changed:
+        with Image.open(folder / name) as image:
+            image.load()
+            assert min(image.size) == 80
+    if how == signal.SIGINT:
+        assert not list(folder.glob("_tmp-*"))
+    assert run(folder, "--upscale", model, "--upscale-to", "80") == 0 and not list(folder.glob("_tmp-*"))
+    assert run(folder, "--undo") == 0 and everything(folder) == before
 
 
 def test_a_png_holds_the_very_pixels(folder, model):

@@ -8,14 +8,14 @@ import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
-from lorabake import console, images, journal, locks, paths, pixels, repaint, upscaled
+from lorabake import console, images, journal, locks, paths, pixels, repaint, upscale_layouts, upscaled
 from lorabake.damage import ImageError
 from lorabake.errors import UsageError, UserError
 from lorabake.flatten_words import UPSCALE_TO_PX
@@ -23,6 +23,7 @@ from lorabake.repaint import Box, Upscale, Wish
 from lorabake.wording import counted
 
 NAME = "flatten"  # of the entries in the journal
+TICK_S = 0.5  # so often a slow upscaling shows where it is
 STEPS = {"flatten": "flattened", "crop": "cropped", "upscale": "upscaled", "shrink": "shrunk"}
 
 
@@ -76,13 +77,16 @@ def try_out(models: Path, picture: Path, options: Namespace) -> int:
 
 
 def upscale_of(options: Namespace) -> Upscale:
-    """What is to be enlarged, and the opened model. Raises UserError for a file that is none."""
+    """What is to be enlarged, and the opened model; in a dry run its header was read. Raises UserError for a file that is none."""
     side_px, model = options.upscale_to or UPSCALE_TO_PX, Path(options.upscale)
+    if options.dry_run:
+        console.say(f"{model.name} enlarges {upscale_layouts.enlarging(model).scale} times")
+        return Upscale(side_px, model.name, Image.Image.resize)
     from lorabake import upscaler  # only now: torch takes seconds
 
     opened = upscaler.opened(model, device=options.device)
     upscaler.say_device(opened)
-    return Upscale(side_px, model.name, opened.to_side, opened.stop)
+    return Upscale(side_px, model.name, opened.to_size, lambda: opened.note, opened.stop)
 
 
 def blank() -> tuple[Image.Image, Image.Image]:
@@ -154,11 +158,14 @@ def flatten(folder: Path, wish: Wish, crops: dict[Path, Box], *, dry_run: bool =
     return tally
 
 
-def take(tally: Tally, made: Iterator[Made], recorder: journal.Recorder | None, *, model: str = "") -> None:
+def take(tally: Tally, made: Iterator[Made | str], recorder: journal.Recorder | None, *, model: str = "") -> None:
     """Put each finished picture in its place, in order, and count. `model` is what enlarges."""
     total = len(pictures(tally.folder))
     with console.Bar(total, tally.folder.name) as bar:
         for one in made:
+            if isinstance(one, str):
+                bar.update(tally.num_pictures, one)
+                continue
             tally.num_pictures += 1
             problem = one.problem
             if not problem and one.aside and recorder:
@@ -190,8 +197,12 @@ def place(one: Made, recorder: journal.Recorder, *, note: str = "") -> str:
     return ""
 
 
-def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) -> Iterator[Made]:
-    """Every picture made, in order, a few ahead of the one that is taken; on any end no unfinished file stays."""
+def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) -> Iterator[Made | str]:
+    """Every picture made, in order, a few ahead of the one that is taken; on any end no unfinished file stays.
+
+    While one is waited for, now and then a text: where its upscaling is.
+    """
+    upscale = wishes[0].upscale if wishes else None
     num_threads = os.cpu_count() or 1
     waiting = list(zip(files, wishes, strict=True))[::-1]
     ahead: list[Future[Made]] = []
@@ -200,10 +211,12 @@ def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) ->
             while waiting or ahead:
                 while waiting and len(ahead) < 2 * num_threads:
                     ahead.append(pool.submit(make, *waiting.pop(), dry_run=dry_run))
+                while not wait(ahead[:1], TICK_S).done:
+                    yield upscale.note() if upscale else ""
                 yield ahead.pop(0).result()
         finally:
-            if ahead and wishes[0].upscale:
-                wishes[0].upscale.stop()  # after Ctrl-C: a large picture takes minutes on a processor
+            if upscale and ahead:
+                upscale.stop()  # after Ctrl-C: a large picture takes minutes on a processor
             for future in ahead:
                 if not future.cancel() and not future.exception() and (aside := future.result().aside):
                     aside.unlink(missing_ok=True)

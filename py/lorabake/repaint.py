@@ -23,6 +23,7 @@ WAND_FORMATS = {"PNG", "WEBP", "GIF", "TIFF", "BMP"}
 SEVERAL_FRAMES = {"PNG", "WEBP", "GIF", "TIFF", "AVIF"}
 DEPTH_LOST = "16 bits a channel became 8"  # where Pillow did ImageMagick's work
 BEST_LOSSY = 95
+LONGEST_UPSCALED_PX = 8192  # of strips: WebP ends at 16383 px, and a bake crops what is much longer than wide
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 258  # TIFF's tag
 Box = tuple[int, int, int, int]  # x, y, width, height in px of the upright picture
@@ -30,17 +31,21 @@ Box = tuple[int, int, int, int]  # x, y, width, height in px of the upright pict
 
 @dataclass(frozen=True)
 class Upscale:
-    """Pictures whose shorter side is under `side_px` are enlarged to it. `enlarge` takes an RGB picture and that side."""
+    """Pictures whose shorter side is under `side_px` are enlarged to it. `enlarge` takes an RGB picture and the size that it shall have.
+
+    `note` says at any time what it is at; after `stop` it gives up soon. Neither has anything to do in a dry run.
+    """
 
     side_px: int
     model: str
-    enlarge: Callable[[Image.Image, int], Image.Image]
-    stop: Callable[[], None]  # what is being enlarged now ends with an error
+    enlarge: Callable[[Image.Image, tuple[int, int]], Image.Image]
+    note: Callable[[], str] = str
+    stop: Callable[[], object] = str
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be done to one picture. `crop` and `blanks` in px of the upright picture; `max_side_px` shrinks only.
+    """What is to be done to one picture. `crop` and `blanks` in px of the upright picture; `max_side_px` shrinks, and limits upscaling.
 
     Each of `blanks` is covered with `fill`: a colour, or `edge` for the most common one around it (pixels.cover).
     """
@@ -73,29 +78,38 @@ def needed(found: images.Layers, wish: Wish) -> list[str]:
     steps = ["flatten"] if found.alpha is not None else []
     steps += ["blank"] if wish.blanks else []
     steps += ["crop"] if wish.crop else []
+    wanted = sized(size, wish)
+    return steps + (["upscale"] if wanted > size else ["shrink"] if wanted < size else [])
+
+
+def sized(size: tuple[int, int], wish: Wish) -> tuple[int, int]:
+    """The size in px that a picture of this one, already cropped, shall have: larger, smaller or the same. A second time it is the same."""
+    share = 1.0
     if wish.upscale and min(size) < wish.upscale.side_px:
-        steps.append("upscale")
-        size = enlarged_size(size, wish.upscale.side_px)
-    return steps + (["shrink"] if wish.max_side_px and max(size) > wish.max_side_px else [])
-
-
-def enlarged_size(size: tuple[int, int], side_px: int) -> tuple[int, int]:
-    """The size of a picture whose shorter side becomes `side_px`, in px."""
-    share = side_px / min(size)
-    return max(side_px, round(size[0] * share)), max(side_px, round(size[1] * share))
+        share = max(1.0, min(wish.upscale.side_px / min(size), LONGEST_UPSCALED_PX / max(size)))
+    if wish.max_side_px and max(size) * share > wish.max_side_px:
+        share = wish.max_side_px / max(size)
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
 
 
 def write(path: Path, aside: Path, found: images.Layers, wish: Wish) -> str:
     """Write the new picture to `aside`. Returns what was lost on the way, "" when nothing was. Raises ImageError, OSError."""
     steps, frames = needed(found, wish), frames_lost(path, found)
     only_flat = steps == ["flatten"]
+    upscale = wish.upscale if "upscale" in steps else None
     with reading(path):
-        if "upscale" in steps and found.colour.mode not in ("L", "RGB"):
+        if upscale and found.colour.mode not in ("L", "RGB"):
             rgb = pixels.to_srgb(found.colour, found.info.get("icc_profile"))
             found = replace(found, colour=rgb, info={key: value for key, value in found.info.items() if key != "icc_profile"})
         data = _with_wand(path, found, wish.background) if only_flat and found.format in WAND_FORMATS and imagemagick() else None
         lost = [DEPTH_LOST] if data is None and _has_16_bits(path, found.format) else []
-        data = data or _encoded(path, _with_pillow(found, wish), found, is_new="upscale" in steps)
+        image = None if data else _with_pillow(found, wish)
+    if image and upscale:  # not among `reading`: what fails there is no damage of the file
+        image = upscale.enlarge(image.convert("RGB"), sized(image.size, wish)).convert(image.mode)
+    if image:
+        with reading(path):
+            data = _encoded(path, image, found, is_new=upscale is not None)
+    assert data is not None
     try:
         aside.write_bytes(data)
     except OSError:
@@ -174,6 +188,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
+    """All but the upscaling."""
     image = found.colour
     if found.alpha is not None:
         grey = image.mode == "L"
@@ -187,15 +202,11 @@ def _with_pillow(found: images.Layers, wish: Wish) -> Image.Image:
     if wish.crop:
         left, top, width, height = wish.crop
         image = image.crop((left, top, left + width, top + height))
-    if wish.upscale and min(image.size) < wish.upscale.side_px:
-        image = wish.upscale.enlarge(image.convert("RGB"), wish.upscale.side_px)
-    if wish.max_side_px and max(image.size) > wish.max_side_px:
-        share = wish.max_side_px / max(image.size)
-        image = image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))), Image.Resampling.LANCZOS)
-    return image
+    wanted = sized(image.size, wish)
+    return image.resize(wanted, Image.Resampling.LANCZOS) if wanted < image.size else image
 
 
-def _encoded(path: Path, image: Image.Image, found: images.Layers, *, is_new: bool = False) -> bytes:
+def _encoded(path: Path, image: Image.Image, found: images.Layers, *, is_new: bool) -> bytes:
     """The picture in the file's format, without loss where the format can; profile, resolution and EXIF go with it.
 
     `is_new`: its detail is not the file's own, so that a JPEG is not packed as strongly as that one was.

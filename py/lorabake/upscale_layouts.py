@@ -7,11 +7,21 @@ named, and the compact SRVGG (Real-ESRGAN's animevideo and general models). Not 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from lorabake import modelfile
 from lorabake.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]
-WRAPPERS = ("params_ema.", "params.", "model_state_dict.", "state_dict.", "")  # the first that there is holds the weights to use
+WRAPPERS = (
+    "params_ema.",
+    "params-ema.",
+    "params.",
+    "model_state_dict.",
+    "state_dict.",
+    "net.",
+    "",
+)  # the first that there is holds the weights to use
 KNOWN = "RRDBNet (ESRGAN, Real-ESRGAN x4plus, anime_6B) and compact SRVGG (animevideo, general) models"
 # Names that give other networks away.
 OTHERS = {
@@ -25,6 +35,7 @@ OTHERS = {
     "lora_": "a LoRA",
     "RDB1.conv1x1": "an ESRGAN+ network",
 }
+CHANNELS = {1: "grey pictures", 2: "grey pictures with transparency", 4: "four channels (colours and transparency)"}
 OLD = re.compile(r"model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)")
 OLD_TRUNK = re.compile(r"model\.1\.sub\.(\d+)\.(weight|bias)")
 OLD_TOP = re.compile(r"model\.(\d+)\.(weight|bias)")
@@ -48,16 +59,31 @@ class Layout:
     num_ups: int = 0
 
 
+def read(path: Path) -> tuple[Layout, dict[str, str]]:
+    """What `recognise` says of a file, from its header alone. Raises UserError also where there is none."""
+    if not path.is_file():
+        raise UserError("there is no such model", where=str(path), todo="give the .pth or .safetensors file of an upscaling model")
+    return recognise(modelfile.read_contents(path).shapes, str(path))
+
+
+def enlarging(path: Path) -> Layout:
+    """The layout of a file whose network enlarges. Raises UserError for any other."""
+    layout, _ = read(path)
+    if layout.scale == 1:
+        raise UserError("this model does not enlarge (1x)", where=str(path), allowed="models of 2x, 4x and 8x")
+    return layout
+
+
 def recognise(shapes: Shapes, where: str) -> tuple[Layout, dict[str, str]]:
     """The layout, and the file's names -> the network's own. Raises UserError for any other network."""
     wrapper = next((one for one in WRAPPERS if one and any(name.startswith(one) for name in shapes)), "")
-    inside = {name.removeprefix(wrapper).removeprefix("module."): name for name in shapes if name.startswith(wrapper)}
+    inside = {name.removeprefix(wrapper).removeprefix("module.").removeprefix("netG."): name for name in shapes if name.startswith(wrapper)}
     renamed = list(_renamed({name: shapes[full] for name, full in inside.items()}))
     own = {ours: inside[theirs] for theirs, ours in renamed}
     found = {ours: shapes[full] for ours, full in own.items()}
     layout = _rrdb(found) if "conv_first.weight" in found else _compact(found)
     if layout is None or len(own) < len(renamed):  # a part that is there twice
-        raise _unknown(list(inside), where)
+        raise _unknown(found, list(inside), where)
     return layout, {full: ours for ours, full in own.items()}
 
 
@@ -114,7 +140,11 @@ def _compact(shapes: Shapes) -> Layout | None:
     return Layout("compact", scale, first[0], len(numbers) // 2 - 1)
 
 
-def _unknown(names: list[str], where: str) -> UserError:
+def _unknown(found: Shapes, names: list[str], where: str) -> UserError:
+    """By what the file seems to be: another network, or one of ours for other channels than red, green and blue."""
     seems = next((words for part, words in OTHERS.items() if any(part in name for name in names)), "")
-    what = f"this is {seems}" if seems else "this holds no upscaling network that is known here"
+    what = f"this is {seems}, which does not run here" if seems else "this holds no upscaling network that is known here"
+    first = found.get("conv_first.weight") or found.get("body.0.weight") or ()
+    if not seems and len(first) == 4 and first[1] in CHANNELS:
+        what = f"this is a network for {CHANNELS[first[1]]}, not for colours"
     return UserError(what, where=where, allowed=KNOWN, todo="choose one of those, in colour; many are at openmodeldb.info")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lorabake import modelfile, upscale_layouts, weights
+from lorabake import upscale_layouts, weights
 from lorabake.errors import UserError
 from lorabake.upscale_layouts import Layout
 
@@ -89,7 +89,7 @@ class Compact(nn.Module):
 
 def load(path: Path) -> tuple[nn.Module, Layout]:
     """The network of a .pth or .safetensors file, on the CPU in float32. Raises UserError for what is none, and for code in a pickle."""
-    layout, names = upscale_layouts.recognise(modelfile.read_contents(path).shapes, str(path))
+    layout, names = upscale_layouts.read(path)
     with torch.device("meta"):
         network = RRDBNet(layout) if layout.kind == "rrdb" else Compact(layout)
     tensors = weights.load_checkpoint(path, only=names.__contains__)

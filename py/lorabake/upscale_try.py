@@ -3,17 +3,20 @@
 Not here: the enlarging (upscaler.py), how sheets are drawn (sheet.py).
 """
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from lorabake import console, images, journal, sheet, upscaler
+from lorabake import console, images, journal, paths, sheet, upscaler
 from lorabake.errors import UserError
 from lorabake.wording import counted
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 FOLDER = "_checks"  # beside the picture, where no scan looks
+PER_BAND = 4  # models beside each other, Lanczos in front; more go below
 DETAIL_PX = 384  # of the enlarged picture, shown as it is
 
 
@@ -28,39 +31,61 @@ def models(folder: Path) -> list[Path]:
 
 
 def run(folder: Path, picture: Path, *, background: str = "white", device: str | None = None) -> int:
-    """Draw the sheet and say where it is; 1 when no model could be used."""
+    """Draw the sheet and say where it is; 1 when no model could be used. One that could not has its reason in its place."""
     found = models(folder)
     image = images.composite(picture, background)
-    columns: list[tuple[str, Image.Image]] = []
-    problems: list[str] = []
+    columns: list[tuple[str, Image.Image | str]] = []
     for path in found:
         try:
             opened = upscaler.opened(path, device=device)
             upscaler.say_device(opened)
             columns.append((f"{path.stem} ({opened.layout.scale}x)", opened.enlarged(image)))
         except UserError as error:
-            problems.append(f"{path.name}: {error.what}")
-    for problem in problems:
-        console.say(problem)
-    if not columns:
+            console.say(f"{path.name}: {error.what}")
+            columns.append((path.name, error.what))
+    made = [one for _, one in columns if isinstance(one, Image.Image)]
+    if not made:
         return 1
-    largest = max((made for _, made in columns), key=lambda made: made.width)
-    columns.insert(0, ("Lanczos, no model", image.resize(largest.size, Image.Resampling.LANCZOS)))
+    size = max((one.size for one in made), key=lambda size: size[0])
+    lanczos = ("Lanczos, no model", image.resize(size, Image.Resampling.LANCZOS))
     place = journal.free_place(picture.parent / FOLDER / f"{picture.stem}.upscale-try.png")
-    place.parent.mkdir(exist_ok=True)
-    drawn(columns, title=f"{picture.name}, {image.width}x{image.height} px").save(place)
-    console.result(f"{counted(len(columns) - 1, 'model')} and Lanczos on {picture.name}: {place}")
+    with paths.replacing(place) as aside:
+        drawn(lanczos, columns, title=f"{picture.name}, {image.width}x{image.height} px").save(aside, "PNG")
+    console.result(f"{counted(len(made), 'model')} and Lanczos on {picture.name}: {place}")
     return 0
 
 
-def drawn(columns: list[tuple[str, Image.Image]], *, title: str) -> Image.Image:
-    """The sheet: each picture whole, and at 100 % of the largest where the first has most detail."""
-    widest = max(made.width for _, made in columns)
-    size = next(made.size for _, made in columns if made.width == widest)
-    same = [(name, made if made.size == size else made.resize(size, Image.Resampling.LANCZOS)) for name, made in columns]
-    box = busiest(same[0][1])
+def drawn(first: tuple[str, Image.Image], columns: Sequence[tuple[str, Image.Image | str]], *, title: str) -> Image.Image:
+    """The sheet: each picture whole, and at 100 % of the largest where `first` has most detail; bands of `first` and PER_BAND others."""
+    size, box = first[1].size, busiest(first[1])
     rows = ["the whole picture", f"a part\nas it is: {box[2] - box[0]}x{box[3] - box[1]} px of {size[0]}x{size[1]}"]
-    return sheet.sheet(rows, [(name, [made, made.crop(box)]) for name, made in same], title=title)
+    bands = []
+    for begin in range(0, len(columns), PER_BAND):
+        cells = [(name, _cells(made, size, box)) for name, made in (first, *columns[begin : begin + PER_BAND])]
+        bands.append(sheet.sheet(rows, cells, title="" if begin else title))
+    whole = Image.new("RGB", (max(band.width for band in bands), sum(band.height for band in bands)), sheet.PAPER)
+    tops = itertools.accumulate((band.height for band in bands), initial=0)
+    for top, band in zip(tops, bands, strict=False):  # the last is where the sheet ends
+        whole.paste(band, (0, top))
+    return whole
+
+
+def _cells(made: Image.Image | str, size: tuple[int, int], box: tuple[int, int, int, int]) -> list[Image.Image]:
+    """The picture and its detail, or why there is none."""
+    if isinstance(made, str):
+        return [_words(made), _words("")]
+    same = made if made.size == size else made.resize(size, Image.Resampling.LANCZOS)
+    return [same, same.crop(box)]
+
+
+def _words(text: str) -> Image.Image:
+    """An empty cell with a text in it."""
+    cell = Image.new("RGB", (sheet.CELL_PX, sheet.CELL_PX), sheet.LINE)
+    pen = ImageDraw.Draw(cell)
+    for number, line in enumerate(sheet.wrapped(text, sheet.SMALL_SIZE, sheet.CELL_PX - 2 * sheet.GAP_PX)):
+        shown, face = sheet.lettering(line, sheet.SMALL_SIZE)
+        pen.text((sheet.GAP_PX, sheet.GAP_PX + round(number * sheet.SMALL_SIZE * sheet.LEADING)), shown, sheet.INK, font=face)
+    return cell
 
 
 def busiest(image: Image.Image) -> tuple[int, int, int, int]:

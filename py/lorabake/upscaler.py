@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from lorabake import console, repaint, upscale_nets
-from lorabake.errors import UserError
+from lorabake import console, errors, upscale_layouts, upscale_nets
+from lorabake.errors import OutOfMemory, Stopped, UserError
 from lorabake.upscale_layouts import Layout
 
 TILE_PX, CPU_TILE_PX, LEAST_TILE_PX = 256, 96, 32  # side of what is enlarged at a time; halved where the memory is too small for it
@@ -25,7 +25,10 @@ MOST_PASSES = 3
 
 @dataclass
 class Upscaler:
-    """An opened model. One picture at a time: the threads that read and write pictures wait for each other here."""
+    """An opened model. One picture at a time: the threads that read and write pictures wait for each other here.
+
+    `note` says where it is in a large picture; after `stop` it gives up before the next tile.
+    """
 
     name: str
     network: nn.Module
@@ -33,20 +36,20 @@ class Upscaler:
     device: torch.device
     dtype: torch.dtype = torch.float32
     tile_px: int = TILE_PX
+    note: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """Whatever is being enlarged ends at its next tile, with a UserError."""
+        """Whatever is being enlarged ends at its next tile, with Stopped."""
         self.stopped.set()
 
-    def to_side(self, image: Image.Image, side_px: int) -> Image.Image:
-        """RGB enlarged until its shorter side is `side_px`; what the network makes larger than that is shrunk."""
-        wanted = repaint.enlarged_size(image.size, side_px)
+    def to_size(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """RGB enlarged until it has that size; what the network makes larger than that is shrunk."""
         for _ in range(MOST_PASSES):
-            if min(image.size) < side_px:
+            if image.size < size:
                 image = self.enlarged(image)
-        return image if image.size == wanted else image.resize(wanted, Image.Resampling.LANCZOS)
+        return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
     def enlarged(self, image: Image.Image) -> Image.Image:
         """RGB, `scale` times as large."""
@@ -60,9 +63,11 @@ class Upscaler:
         """uint8 in, uint8 out."""
         scale, (_, height, width) = self.layout.scale, pixels_chw.shape
         made_chw = torch.empty((3, height * scale, width * scale), dtype=torch.uint8)
-        for top, left in self._corners(height, width):
+        corners = list(self._corners(height, width))
+        for number, (top, left) in enumerate(corners, 1):
             if self.stopped.is_set():
-                raise UserError("stopped before this picture was done", where=self.name)
+                raise Stopped("stopped before the picture was done; it is as it was")
+            self.note = f"tile {number} of {len(corners)}" if len(corners) > 1 else ""
             bottom, right = min(top + self.tile_px, height), min(left + self.tile_px, width)
             above, before = max(0, top - MARGIN_PX), max(0, left - MARGIN_PX)
             seen_chw = pixels_chw[:, above : bottom + MARGIN_PX, before : right + MARGIN_PX]
@@ -81,19 +86,24 @@ class Upscaler:
         """One tile enlarged, or None after the tiles have been made smaller. Raises UserError where not even small ones fit."""
         height, width = seen_chw.shape[1:]
         step = self.layout.unshuffle
-        x_bchw = seen_chw[None].to(self.device, self.dtype) / 255
-        x_bchw = functional.pad(x_bchw, (0, -width % step, 0, -height % step), mode="replicate")
         try:
-            made_bchw = self.network(x_bchw)
-        except torch.OutOfMemoryError as error:
+            x_bchw = seen_chw[None].to(self.device, self.dtype) / 255
+            made_bchw = self.network(functional.pad(x_bchw, (0, -width % step, 0, -height % step), mode="replicate"))
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; on the processor it is a plain one
+            if not isinstance(errors.translate(error), OutOfMemory):
+                what = f"this model fails: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+                raise UserError(what, where=self.name, todo="--device cpu, or another model") from error
             if self.tile_px <= LEAST_TILE_PX:
-                raise UserError("the card has no room even for small tiles", where=self.name, todo="--device cpu") from error
+                todo = "close other programs; or --device cpu; or a smaller model"
+                raise UserError("there is no room in memory even for small tiles", where=self.name, todo=todo) from error
             self.tile_px //= 2
-            torch.cuda.empty_cache()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
             return None
         if not made_bchw.isfinite().all():
             if self.dtype == torch.float32:
                 raise UserError("this model draws values that are no numbers", where=self.name, todo="download it again, or use another")
+            console.say(f"{self.name} overflows in fp16: going on in fp32")
             self.network, self.dtype = self.network.float(), torch.float32
             return self._tile(seen_chw)
         scaled_chw = made_bchw[0, :, : height * self.layout.scale, : width * self.layout.scale]
@@ -102,11 +112,8 @@ class Upscaler:
 
 def opened(path: Path, *, device: str | None = None) -> Upscaler:
     """`device` cuda or cpu; None: the card where it really works. Raises UserError for what is no such model."""
-    if not path.is_file():
-        raise UserError("there is no such model", where=str(path), todo="give the .pth or .safetensors file of an upscaling model")
+    upscale_layouts.enlarging(path)
     network, layout = upscale_nets.load(path)
-    if layout.scale == 1:
-        raise UserError("this model does not enlarge (1x)", where=str(path), allowed="models of 2x, 4x and 8x")
     has_card = torch.cuda.is_available()
     if device == "cuda" and not has_card:
         raise UserError("torch sees no NVIDIA card here", where="--device cuda", todo="python py/setup.py --check says why; --device cpu")
