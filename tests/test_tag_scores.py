@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from lorabake.tag_scores import FOLDER, Store, stamp_of
+from lorabake.paths import stamp_of
+from lorabake.tag_scores import FOLDER, Store
 
 NAMES = ["a.png", "5_girl/b.png", "5_\u732b \u043a\u043e\u0442/\U0001f408 c.png", "line\u2028end\u0085.png"]
 

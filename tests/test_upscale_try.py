@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageChops
 
 import upscale_files
-from lorabake import flatten_words, flattener, sheet, tag_files, upscale_try
+from lorabake import flatten_words, flattener, picture_facts, sheet, tag_files, upscale_try
 from lorabake.errors import UserError
 from photos import scene
 
@@ -62,9 +62,9 @@ def test_many_models_go_below_each_other_with_lanczos_in_front(count):
 def test_the_detail_is_where_the_edges_are():
     image = Image.new("RGB", (1000, 800), "white")
     image.paste(scene((300, 300)), (600, 450))
-    left, top, right, bottom = upscale_try.busiest(image)
+    left, top, right, bottom = picture_facts.busiest(np.asarray(image.convert("L"), dtype=np.float32), 384)
     assert (right - left, bottom - top) == (384, 384) and left <= 600 and right >= 900 and top <= 450 and bottom >= 750
-    assert upscale_try.busiest(Image.new("RGB", (30, 20))) == (0, 0, 30, 20)
+    assert picture_facts.busiest(np.zeros((20, 30), dtype=np.float32), 384) == (0, 0, 30, 20)
 
 
 @pytest.mark.parametrize("empty", [True, False])

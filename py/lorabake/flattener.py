@@ -32,7 +32,7 @@ class Made:
     """One picture seen: `steps` that it needed, the finished file `aside` (None in a dry run), what was `lost`, or what is wrong."""
 
     path: Path
-    stamp: tuple[int, int]  # size and time of what was read
+    stamp: paths.Stamp | None  # of what was read
     steps: tuple[str, ...] = ()
     aside: Path | None = None
     lost: str = ""
@@ -184,7 +184,7 @@ def place(one: Made, recorder: journal.Recorder, *, note: str = "") -> str:
     """The new file takes its place; returns why it did not, "" when it did."""
     assert one.aside
     try:
-        if stamp_of(one.path) != one.stamp:
+        if paths.stamp_of(one.path) != one.stamp:
             return f"{one.path}: it was changed or taken away while the job ran, left as it is"
         recorder.replace_picture(one.path, one.aside, note=note)
     except UserError as error:
@@ -224,7 +224,7 @@ def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) ->
 
 def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
     """One picture beside its place, or what is wrong with it."""
-    stamp = stamp_of(path)
+    stamp = paths.stamp_of(path)
     try:
         if not (wish.crop or wish.max_side_px or wish.upscale) and not images.header(path).has_alpha:
             return Made(path, stamp)
@@ -238,15 +238,6 @@ def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
         return Made(path, stamp, problem=str(error))
     except OSError as error:
         return Made(path, stamp, problem=f"{path}: {journal.why_not(error)}, left as it is")
-
-
-def stamp_of(path: Path) -> tuple[int, int]:
-    """Size and time of a file; (-1, -1) where it cannot be seen."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def undo(folders: Sequence[Path]) -> int:

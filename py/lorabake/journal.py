@@ -354,6 +354,6 @@ def _moved(group: Mapping[Path, Path]) -> str:
         except OSError as error:
             for back, moved in reversed(done):
                 moved.rename(back)
-            return f"{next(iter(group))}: left where it is, {path.name} cannot be moved: {error.strerror or error}"
+            return f"{next(iter(group))}: left where it is, {path.name} cannot be moved: {why_not(error)}"
         done.append((path, target))
     return ""

@@ -53,6 +53,18 @@ def replacing(path: Path) -> Iterator[Path]:
     flush_folder(path.parent)
 
 
+Stamp = tuple[int, int]  # a file's size in bytes and its time in ns
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """By which a changed file is known; None for one that is gone or cannot be seen."""
+    try:
+        status = os.stat(long_path(path))  # noqa: PTH116  (long_path is text)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def aside_of(path: Path) -> Path:
     """A temporary name of this process for `path`, in its folder; a long name becomes its hash, to leave room for ours."""
     name = path.name

@@ -21,7 +21,7 @@ LOOKED_AT_PX = 512  # longer side at which borders, colours and likeness are jud
 FLAT_LEVELS = 3  # of 255: darker and lighter than this is not told apart in one colour
 BAR_LEVELS = 24  # of 255: JPEG's ripples beside an edge stay under this
 BAR_EXCEPT, EDGE_FROM = 0.02, 0.6  # shares of a line that differ from the bar: within it at most, right after it at least
-WINDOW_PX, TILE_PX = 512, 64  # detail is measured in the window with most edges: what is in focus counts
+WINDOW_PX, TILE_PX, LEAST_WINDOW_PX = 512, 64, 32  # detail is measured in the window with most edges: what is in focus counts
 EDGES = 0.02  # share of the window's places, those with the steepest edges
 FAINTEST_EDGE = 4.0  # levels a px: without any steeper one nothing can be said
 # By how much a window is shrunk: what is lost at its steepest edges at least where there was detail of that size.
@@ -129,8 +129,9 @@ def detail_of(luma_hw: np.ndarray) -> tuple[float, bool]:
     The window with most edges is shrunk and enlarged again. Where there is detail of that size the steepest edges come back changed, in
     a share of their steepness; a picture that was enlarged, or is out of focus, comes back as it was.
     """
-    window = np.ascontiguousarray(sharpest_window(luma_hw))
-    if min(window.shape) < TILE_PX // 2:
+    left, top, right, bottom = busiest(luma_hw, WINDOW_PX)
+    window = np.ascontiguousarray(luma_hw[top:bottom, left:right])
+    if min(window.shape) < LEAST_WINDOW_PX:
         return 1.0, False
     down, across = np.gradient(window)
     steepness = np.hypot(down, across)
@@ -166,22 +167,21 @@ def limit_of(losses: Mapping[float, float]) -> float:
     return limit
 
 
-def sharpest_window(luma_hw: np.ndarray) -> np.ndarray:
-    """The part of at most WINDOW_PX squared with most edges; the picture itself where it is no larger."""
+def busiest(luma_hw: np.ndarray, side_px: int) -> tuple[int, int, int, int]:
+    """The part of at most `side_px` squared with most edges, in whole tiles: left, top, right, bottom in px."""
     rows, columns = (side // TILE_PX for side in luma_hw.shape)
-    most = WINDOW_PX // TILE_PX
-    if max(luma_hw.shape) <= WINDOW_PX or not rows or not columns:
-        return luma_hw[:WINDOW_PX, :WINDOW_PX]
+    if max(luma_hw.shape) <= side_px or not rows or not columns:
+        return 0, 0, min(luma_hw.shape[1], side_px), min(luma_hw.shape[0], side_px)
     cut = luma_hw[: rows * TILE_PX, : columns * TILE_PX]
     steps = np.zeros_like(cut)
     steps[1:] += np.abs(np.diff(cut, axis=0))
     steps[:, 1:] += np.abs(np.diff(cut, axis=1))
     tiles = np.square(steps).reshape(rows, TILE_PX, columns, TILE_PX).sum((1, 3))
     sums = np.pad(tiles.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    high, wide = min(rows, most), min(columns, most)
+    high, wide = min(rows, side_px // TILE_PX), min(columns, side_px // TILE_PX)
     windows = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
-    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
-    return cut[top * TILE_PX : (top + high) * TILE_PX, left * TILE_PX : (left + wide) * TILE_PX]
+    top, left = (int(place) * TILE_PX for place in np.unravel_index(int(windows.argmax()), windows.shape))
+    return left, top, left + wide * TILE_PX, top + high * TILE_PX
 
 
 def repeated(luma_hw: np.ndarray) -> int:

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 def remembered(folder: Path, files: Sequence[Path]) -> dict[Path, Facts]:
     """The facts of those files that were looked at and are as they were (size and time); no picture is read."""
     rows = _rows(folder / FOLDER / NAME)
-    return {file: facts for file in files if (facts := _facts(rows.get(_place(folder, file)), _stamp(file)))}
+    return {file: facts for file in files if (facts := _facts(rows.get(_place(folder, file)), paths.stamp_of(file)))}
 
 
 def look_at_all(folder: Path, files: Sequence[Path], progress: Callable[[int], object] | None = None) -> dict[Path, Facts]:
@@ -48,17 +48,9 @@ def look_at_all(folder: Path, files: Sequence[Path], progress: Callable[[int], o
     return {file: known[file] for file in files}
 
 
-def _look(file: Path) -> tuple[list[int] | None, Facts]:
+def _look(file: Path) -> tuple[paths.Stamp | None, Facts]:
     """The stamp is taken before the look: a file that changes meanwhile is looked at again next time."""
-    return _stamp(file), picture_facts.look(file)
-
-
-def _stamp(file: Path) -> list[int] | None:
-    try:
-        status = os.stat(paths.long_path(file))  # noqa: PTH116  (long_path is text)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+    return paths.stamp_of(file), picture_facts.look(file)
 
 
 def _place(folder: Path, file: Path) -> str:
@@ -82,8 +74,8 @@ def _rows(kept: Path) -> dict[str, Row]:
     return found
 
 
-def _facts(row: Row | None, stamp: list[int] | None) -> Facts | None:
-    if row is None or stamp is None or row.get("stamp") != stamp:
+def _facts(row: Row | None, stamp: paths.Stamp | None) -> Facts | None:
+    if row is None or stamp is None or row.get("stamp") != list(stamp):
         return None
     try:
         return Facts(**row["facts"] | {"bars": tuple(row["facts"]["bars"])})

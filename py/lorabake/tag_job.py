@@ -194,7 +194,7 @@ def review_page(dataset: Dataset, options: Namespace) -> int:
         dataset.folder,
         port=options.port,
         open_browser=not options.no_browser,
-        extension=data.caption_extension if dataset.loaded else EXTENSION,
+        extension=data.caption_extension,
         background=options.background or data.background,
     )
 

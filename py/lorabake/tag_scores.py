@@ -12,19 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lorabake import paths, tag_labels
+from lorabake.paths import Stamp, stamp_of
 
 FOLDER, VERSION = "_tagger", 1
-Stamp = tuple[int, int]  # a file's size in bytes and its time in ns
 Scores = dict[int, float]
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """None for a file that is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
 
 
 class Store:

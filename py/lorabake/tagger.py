@@ -18,8 +18,9 @@ import numpy as np
 from lorabake import console, images, tag_labels, tagger_input
 from lorabake.damage import ImageError
 from lorabake.errors import UserError
+from lorabake.paths import Stamp, stamp_of
 from lorabake.tag_labels import Labels
-from lorabake.tag_scores import Scores, Stamp, stamp_of
+from lorabake.tag_scores import Scores
 
 CARD, PROCESSOR = "CUDAExecutionProvider", "CPUExecutionProvider"
 CARD_BATCH, CPU_BATCH = 16, 4

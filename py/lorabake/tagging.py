@@ -11,9 +11,10 @@ from pathlib import Path
 
 from lorabake import console, locks, tag_changes, tag_choice, tag_labels, tag_models, tag_writing, tagger, triggers
 from lorabake.errors import Stopped
+from lorabake.paths import Stamp, stamp_of
 from lorabake.stopper import Stopper
 from lorabake.tag_files import Captioned, Reader, tag_counts
-from lorabake.tag_scores import Scores, Stamp, Store, stamp_of
+from lorabake.tag_scores import Scores, Store
 from lorabake.tag_wish import Wish
 from lorabake.wording import counted, listed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lorabake import console, images, journal, paths, sheet, upscaler
+from lorabake import console, images, journal, paths, picture_facts, sheet, upscaler
 from lorabake.errors import UserError
 from lorabake.wording import counted
 
@@ -57,7 +57,7 @@ def run(folder: Path, picture: Path, *, background: str = "white", device: str |
 
 def drawn(first: tuple[str, Image.Image], columns: Sequence[tuple[str, Image.Image | str]], *, title: str) -> Image.Image:
     """The sheet: each picture whole, and at 100 % of the largest where `first` has most detail; bands of `first` and PER_BAND others."""
-    size, box = first[1].size, busiest(first[1])
+    size, box = first[1].size, picture_facts.busiest(np.asarray(first[1].convert("L"), dtype=np.float32), DETAIL_PX)
     rows = ["the whole picture", f"a part\nas it is: {box[2] - box[0]}x{box[3] - box[1]} px of {size[0]}x{size[1]}"]
     bands = []
     for begin in range(0, len(columns), PER_BAND):
@@ -86,16 +86,3 @@ def _words(text: str) -> Image.Image:
         shown, face = sheet.lettering(line, sheet.SMALL_SIZE)
         pen.text((sheet.GAP_PX, sheet.GAP_PX + round(number * sheet.SMALL_SIZE * sheet.LEADING)), shown, sheet.INK, font=face)
     return cell
-
-
-def busiest(image: Image.Image) -> tuple[int, int, int, int]:
-    """The part of DETAIL_PX squared with most edges: left, top, right, bottom."""
-    width, height = min(DETAIL_PX, image.width), min(DETAIL_PX, image.height)
-    luma_hw = np.asarray(image.convert("L"), dtype=np.float64)
-    edges = np.zeros_like(luma_hw)
-    edges[1:] += np.abs(np.diff(luma_hw, axis=0))
-    edges[:, 1:] += np.abs(np.diff(luma_hw, axis=1))
-    sums = np.pad(edges.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
-    return int(left), int(top), int(left) + width, int(top) + height
