@@ -84,6 +84,13 @@ def test_poor_ones_go_where_they_are_seen_less_often(folder, capsys):
     assert "would be seen no less often" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "80000", "-1", "http"])
+def test_ports_that_are_none(folder, port, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(folder, "--review", f"--port={port}")
+    assert ended.value.code == 2 and "is no port" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "moved"),
     [

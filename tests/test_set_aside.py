@@ -122,3 +122,22 @@ def test_what_cannot_be_moved_stays_with_its_caption_and_the_rest_goes(folder, m
     monkeypatch.undo()
     undone(folder)
     assert everything(folder) == before
+
+
+def test_what_was_ended_in_the_middle_is_taken_back_too(folder, monkeypatch):
+    before = everything(folder)
+    rename, done = os.rename, []
+
+    def ends(path, target):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(path)
+        rename(path, target)
+
+    monkeypatch.setattr("pathlib.Path.rename", lambda path, target: ends(path, target))
+    chosen = {folder / "5_猫" / name for name in ("a.png", "c.png", "c.jpg")}
+    with pytest.raises(KeyboardInterrupt):
+        set_aside.carry_out(folder, set_aside.moves(chosen, tag_files.read_all(folder), set_aside.rejected(folder)), "test")
+    monkeypatch.undo()
+    assert everything(folder) != before and journal.jobs(folder)[-1].state == "interrupted"
+    assert undone(folder).problems == () and everything(folder) == before

@@ -104,8 +104,8 @@ def _tell(head: str, kind: str, lines: Sequence[tuple[str, str]]) -> None:
 
 def move_away(asked: Asked, read: Reader, only: Query | None, options: Namespace) -> int:
     """--reject or --demote: by the verdicts, by kinds of findings, or by names."""
-    looked = look(asked, read(), only)
     repeats, words = _repeats(options.demote) if options.demote is not None else (None, _split(options.reject))
+    looked = look(asked, read(), only)
     chosen = chosen_by(words, looked.rows, "reject" if repeats is None else "poor", has_find=only is not None)
     if options.dry_run:
         return _move(asked, read(), chosen, repeats, dry_run=True)

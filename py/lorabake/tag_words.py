@@ -10,6 +10,7 @@ TAGGING = (
     *("model", "preset", "threshold", "character_threshold", "exclude", "underscores", "character_first", "character_expand"),
     *("rating", "existing", "order", "background", "batch_size", "device", "refresh_model"),
 )
+MOST_PORT = 65535
 PRESETS = ("none", "style", "character", "concept")
 
 
@@ -49,7 +50,7 @@ def _looking(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tag-list", metavar="FILE", help="write all tags with their counts into a text file")
     group.add_argument("--find", metavar="EXPR", help="only pictures whose tags fit: tags, and, or, not, brackets, * for anything")
     group.add_argument("--review", action="store_true", help="look at all pictures and edit their tags on a page in the browser")
-    group.add_argument("--port", type=int, default=0, help="with --review: where on this computer the page is (a free one)")
+    group.add_argument("--port", type=_port, default=0, help="with --review: where on this computer the page is (a free one)")
     group.add_argument("--no-browser", action="store_true", help="with --review: do not open a browser, only say the address")
 
 
@@ -71,6 +72,13 @@ def _checking(group: argparse._ArgumentGroup) -> None:
         metavar="N WHAT",
         help="move what --check calls poor, or WHAT, to N_<concept>: seen N times an epoch",
     )
+
+
+def _port(text: str) -> int:
+    """waitress would take a larger number for what is left of it in 16 bits."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PORT:
+        raise argparse.ArgumentTypeError(f'"{text}" is no port: 1024 to {MOST_PORT}, or leave it out to get a free one')
+    return int(text)
 
 
 def _editing(group: argparse._ArgumentGroup) -> None:
