@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import picture_files
-from lorabake import flatten_words, flattener, images, journal
+from lorabake import flatten_words, flattener, images, journal, masks
 from lorabake.errors import UsageError, UserError
 from lorabake.repaint import Wish
 
@@ -296,3 +296,17 @@ def test_the_script_itself(folder):
     done = start("--dry-run")
     assert done.returncode == 0 and "to flatten" in done.stdout, done.stderr
     assert start("--max-side", "0").returncode == 2
+
+
+def test_the_mask_of_a_cropped_picture_is_cropped_with_it(tmp_path):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    mask = masks.without(None, (40, 30), (10, 5, 10, 10))
+    masks.path_of(tmp_path / "a.png").parent.mkdir()
+    masks.path_of(tmp_path / "a.png").write_bytes(masks.packed(mask))
+    before = masks.path_of(tmp_path / "a.png").read_bytes()
+    assert run(tmp_path, crop=["a.png=8,4,20,20"]) == 0
+    found = masks.read(tmp_path / "a.png", (20, 20))
+    assert Image.open(masks.path_of(tmp_path / "a.png")).size == (20, 20)
+    assert [found.getpixel(place) for place in ((1, 1), (2, 1), (11, 10), (12, 11))] == [255, 0, 0, 255]
+    assert run(tmp_path, undo=True) == 0
+    assert masks.path_of(tmp_path / "a.png").read_bytes() == before and Image.open(tmp_path / "a.png").size == (40, 30)

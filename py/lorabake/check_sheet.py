@@ -17,10 +17,11 @@ from lorabake import __version__, buckets, console, images, paths, thumbs
 from lorabake.caption_checks import Length, Remark
 from lorabake.damage import ImageError
 from lorabake.picture_checks import Verdict
+from lorabake.picture_memory import FOLDER
 from lorabake.report_sheets import esc
 from lorabake.wording import counted, listed
 
-FOLDER, NAME, THUMBS = "_checks", "sheet.html", "sheet"
+NAME, THUMBS = "sheet.html", "sheet"
 SIDE_PX = 384  # twice the size at which thumbnails stand on the page, for screens of many pixels
 GRADES = {"reject": "to reject", "poor": "poor", "good": "good"}
 # 'self' does not name a page that was opened from a disk

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lorabake import console, images, journal, locks, paths, pixels, repaint, upscale_layouts, upscaled
+from lorabake import console, images, journal, locks, masks, paths, pixels, repaint, upscale_layouts, upscaled
 from lorabake.damage import ImageError
 from lorabake.errors import UsageError, UserError
 from lorabake.flatten_words import UPSCALE_TO_PX
@@ -29,7 +29,8 @@ STEPS = {"flatten": "flattened", "crop": "cropped", "upscale": "upscaled", "shri
 
 @dataclass(frozen=True)
 class Made:
-    """One picture seen: `steps` that it needed, the finished file `aside` (None in a dry run), what was `lost`, or what is wrong."""
+    """One picture seen: `steps` that it needed, the finished file `aside` (None in a dry run), what was `lost`, or what is wrong.
+    `texts`: what else is written, the mask of a cropped picture."""
 
     path: Path
     stamp: paths.Stamp | None  # of what was read
@@ -37,6 +38,7 @@ class Made:
     aside: Path | None = None
     lost: str = ""
     problem: str = ""
+    texts: dict[Path, bytes | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -187,6 +189,7 @@ def place(one: Made, recorder: journal.Recorder, *, note: str = "") -> str:
         if paths.stamp_of(one.path) != one.stamp:
             return f"{one.path}: it was changed or taken away while the job ran, left as it is"
         recorder.replace_picture(one.path, one.aside, note=note)
+        return "; ".join(recorder.write_texts(one.texts))
     except UserError as error:
         return f"{error.where or one.path}: {error.what}; {error.todo}"
     except OSError as error:
@@ -233,7 +236,9 @@ def make(path: Path, wish: Wish, *, dry_run: bool) -> Made:
         if not steps or dry_run:
             return Made(path, stamp, steps, lost=repaint.frames_lost(path, found) if steps else "")
         aside = paths.aside_of(path)
-        return Made(path, stamp, steps, aside, repaint.write(path, aside, found, wish))
+        seen = images.header(path)
+        texts = masks.after_crop(path, (seen.width, seen.height), wish.crop) if wish.crop else {}
+        return Made(path, stamp, steps, aside, repaint.write(path, aside, found, wish), texts=texts)
     except ImageError as error:
         return Made(path, stamp, problem=str(error))
     except OSError as error:

@@ -40,6 +40,18 @@ def without(mask: Image.Image | None, size: tuple[int, int], box: Box) -> Image.
     return found
 
 
+def after_crop(picture: Path, size: tuple[int, int], box: Box) -> dict[Path, bytes | None]:
+    """What is written with a picture of `size` that is cropped to `box`: its mask's part, None where that learns everything; {} without a mask.
+
+    Raises ImageError for a damaged mask.
+    """
+    mask = read(picture, size)
+    if mask is None:
+        return {}
+    part = cropped(mask, box)
+    return {path_of(picture): packed(part) if part else None}
+
+
 def cropped(mask: Image.Image, box: Box) -> Image.Image | None:
     """The part that belongs to a cropped picture; None where all of it is learned."""
     left, top, width, height = box

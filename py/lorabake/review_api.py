@@ -4,7 +4,6 @@ An edit is made to what the file holds at that moment, under the folder's lock. 
 (review_state.py), what an edit of tags means (tag_edits.py).
 """
 
-import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from lorabake import captions, images, journal, masks, repaint, tag_changes, tag_choice, tag_edits, tag_files, tag_labels, tag_query
+from lorabake import captions, images, journal, masks, paths, repaint, tag_changes, tag_choice, tag_edits, tag_files, tag_labels, tag_query
 from lorabake.errors import UserError
 from lorabake.repaint import Box, Wish
 from lorabake.review_state import Shown, Stale, State
@@ -165,16 +164,14 @@ def _crop(state: State, one: Shown, size: tuple[int, int], box: Box, background:
 def _repaint(state: State, one: Shown, wish: Wish, what: str, *, size: tuple[int, int] = (0, 0)) -> Done:
     """The picture made anew; with a crop its mask too, in the same entry. The original is kept."""
     found = images.layers(one.path)
-    mask = masks.read(one.path, size) if wish.crop else None
-    aside = one.path.parent / f"_tmp-{os.getpid()}-{one.path.name}"
+    texts = masks.after_crop(one.path, size, wish.crop) if wish.crop else {}
+    aside = paths.aside_of(one.path)
     problems: list[str] = []
     try:
         lost = repaint.write(one.path, aside, found, wish)
         with journal.Recorder(state.folder, NAME, what) as recorder:
             recorder.replace_picture(one.path, aside)
-            if mask and wish.crop:
-                part = masks.cropped(mask, wish.crop)
-                problems = recorder.write_texts({masks.path_of(one.path): masks.packed(part) if part else None})
+            problems = recorder.write_texts(texts)
     finally:
         aside.unlink(missing_ok=True)
     notes = [lost] * bool(lost) + [f"transparency laid on {wish.background}"] * (found.alpha is not None)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorabake import journal
+from lorabake import journal, masks
 from lorabake.errors import UserError
 from lorabake.scan_layout import repeats_of
 from lorabake.tag_files import Captioned
 
-REJECTED, MASKS = "_rejected", "_masks"
+REJECTED = "_rejected"
 Place = Callable[[Path], Path]  # picture -> the folder that it goes to
 
 
@@ -70,9 +70,9 @@ def moves(chosen: Collection[Path], found: Sequence[Captioned], place: Place) ->
         for index, picture in enumerate(going):
             target = place(picture) / f"{picture.stem}{suffix}{picture.suffix}"
             group = {picture: target}
-            mask = picture.parent / MASKS / f"{picture.stem}.png"
+            mask = masks.path_of(picture)
             if all_go and index == 0 and mask.is_file():
-                group[mask] = target.parent / MASKS / f"{target.stem}.png"
+                group[mask] = masks.path_of(target)
             if one.file.is_file() and alone and index == 0:
                 group[one.file] = target.with_suffix(one.file.suffix)
             elif one.file.is_file() and not alone:
@@ -90,7 +90,7 @@ def _free_suffix(going: Sequence[Path], caption: Path, place: Place, taken: set[
         for picture in going:
             yield place(picture) / f"{picture.stem}{suffix}{picture.suffix}"
             yield place(picture) / f"{picture.stem}{suffix}{caption.suffix}"
-            yield place(picture) / MASKS / f"{picture.stem}{suffix}.png"
+            yield masks.path_of(place(picture) / f"{picture.stem}{suffix}.png")
 
     suffix, number = "", 1
     while any(name in taken or name.exists() for name in names(suffix)):

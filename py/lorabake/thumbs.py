@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lorabake import images, paths
+from lorabake import images, paths, picture_memory
 
-FOLDER = Path("_checks") / "thumbs"  # in a dataset; may be deleted at any time
+FOLDER = Path(picture_memory.FOLDER) / "thumbs"  # in a dataset; may be deleted at any time
 QUALITY, LARGE_QUALITY, LARGE_FROM_PX = 84, 92, 1024
 MEMORY_BYTES = 96 << 20
 

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 
 from lorabake import console, images, journal, paths, picture_facts, sheet, upscaler
 from lorabake.errors import UserError
+from lorabake.picture_memory import FOLDER
 from lorabake.wording import counted
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
-FOLDER = "_checks"  # beside the picture, where no scan looks
 PER_BAND = 4  # models beside each other, Lanczos in front; more go below
 DETAIL_PX = 384  # of the enlarged picture, shown as it is
 
