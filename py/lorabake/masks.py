@@ -41,7 +41,7 @@ def without(mask: Image.Image | None, size: tuple[int, int], box: Box) -> Image.
 
 
 def after_crop(picture: Path, size: tuple[int, int], box: Box) -> dict[Path, bytes | None]:
-    """What is written with a picture of `size` that is cropped to `box`: its mask's part, None where that learns everything; {} without a mask.
+    """What is written with a picture of `size` cropped to `box`: its mask's part, None where that learns everything; {} without a mask.
 
     Raises ImageError for a damaged mask.
     """
