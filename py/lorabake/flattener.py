@@ -214,8 +214,8 @@ def make_all(files: Sequence[Path], wishes: Sequence[Wish], *, dry_run: bool) ->
             while waiting or ahead:
                 while waiting and len(ahead) < 2 * num_threads:
                     ahead.append(pool.submit(make, *waiting.pop(), dry_run=dry_run))
-                while not wait(ahead[:1], TICK_S).done:
-                    yield upscale.note() if upscale else ""
+                while upscale and not wait(ahead[:1], TICK_S).done:
+                    yield upscale.note()
                 yield ahead.pop(0).result()
         finally:
             if upscale and ahead:
