@@ -90,7 +90,8 @@ def test_a_browser_shows_it_and_filters(tmp_path, rows):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(Path(sheet).as_uri())
-        page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
+        # A function: an expression would be evaluated anew at each look, which the page's own policy forbids.
+        page.wait_for_function("() => [...document.images].every((image) => image.complete && image.naturalWidth)")
         assert page.title().endswith("checked by lorabake") and page.locator("article:visible").count() == 3
         page.get_by_role("button", name="poor").click()
         assert page.locator("article:visible h3").all_text_contents() == ["poor.png"]
