@@ -20,6 +20,7 @@ BITS = dict.fromkeys(("F64", "I64", "U64", "C64"), 64) | dict.fromkeys(("F32", "
 BITS |= dict.fromkeys(("F16", "BF16", "I16", "U16"), 16) | {"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
 BITS |= dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8)
 PARTS = ("unet", "vae", "text_encoder")
+ALL_PARTS = (*PARTS, "text_encoder_2")  # SDXL has a second text encoder
 _NOT_MODELS = {
     b"GGUF": "a GGUF file: weights rounded for drawing, which cannot be trained on",
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive, not a model",
@@ -56,6 +57,7 @@ class Contents:
     size_bytes: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # in safetensors' words
 
     def num_parameters(self) -> int:
         """Without the averaged second copy (model_ema.) that some checkpoints carry."""
@@ -71,11 +73,12 @@ def read_contents(path: Path) -> Contents:
     size = path.stat().st_size
     if file_format(path) == "safetensors":
         header = read_header(path)
-        return Contents("safetensors", {name: entry.shape for name, entry in header.entries.items()}, size, header.metadata)
+        shapes = {name: entry.shape for name, entry in header.entries.items()}
+        return Contents("safetensors", shapes, size, header.metadata, dtypes={name: e.dtype for name, e in header.entries.items()})
     found = pickles.outline(path)
     if found.unknown():
         raise pickles.refuse_unknown(path, found.unknown())
-    return Contents("ckpt", found.shapes, size)
+    return Contents("ckpt", found.shapes, size, dtypes=found.dtypes)
 
 
 def file_format(path: Path) -> str:
@@ -191,13 +194,15 @@ def read_json(path: Path) -> dict[str, Any]:
 def _folder(path: Path) -> Contents:
     configs = {"model_index": read_json(path / "model_index.json")}
     shapes: dict[str, tuple[int, ...]] = {}
+    dtypes: dict[str, str] = {}
     size = 0
-    for part in PARTS:
+    for part in ALL_PARTS:
         configs[part] = read_json(path / part / "config.json")
         for file in part_files(path / part):
             contents = read_contents(file)
             size += contents.size_bytes
             shapes.update({f"{part}/{name}": shape for name, shape in contents.shapes.items()})
+            dtypes.update({f"{part}/{name}": dtype for name, dtype in contents.dtypes.items()})
     if not shapes and not configs["model_index"]:
         models = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", ".ckpt"))
         raise UserError(
@@ -205,4 +210,4 @@ def _folder(path: Path) -> Contents:
             where=str(path),
             todo=f"give the file inside: {path / models[0]}" if models else "give a .safetensors or .ckpt file, or a Diffusers folder",
         )
-    return Contents("diffusers", shapes, size, {}, configs)
+    return Contents("diffusers", shapes, size, {}, configs, dtypes)

@@ -11,7 +11,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,17 +66,28 @@ MALFORMED = (
 
 @dataclass(frozen=True)
 class Outline:
-    """`shapes` by tensor name, `names` of all that the pickle wants to call or refer to, as `module.name`."""
+    """`shapes` and `dtypes` (in safetensors' words) by tensor name, `names` of all that the pickle wants to call, as `module.name`."""
 
     shapes: dict[str, tuple[int, ...]]
     names: tuple[str, ...]
+    dtypes: dict[str, str] = field(default_factory=dict)
 
     def unknown(self) -> tuple[str, ...]:
         return tuple(name for name in self.names if name not in PLAIN and name not in BOOKKEEPING)
 
 
+# torch's name of a storage without "Storage", or of a dtype -> safetensors' name.
+DTYPES = {"Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Long": "I64", "Int": "I32", "Short": "I16"}
+DTYPES |= {"Char": "I8", "Byte": "U8", "Bool": "BOOL", "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+DTYPES |= {"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL"}
+WRAPPERS = ("state_dict", "model_state_dict")  # a training program's name for the weights, among its other tables
+DEEPEST = 4
+
+
 class _Shape(tuple):
-    """The size of a tensor, so that it is told from an ordinary tuple."""
+    """The size of a tensor, so that it is told from an ordinary tuple; `dtype` as in DTYPES, "" where the pickle does not say."""
+
+    dtype = ""
 
 
 class Inert(dict):
@@ -115,13 +126,21 @@ class _Reader(pickle._Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
-            return lambda storage, offset, size, *rest: _Shape(int(n) for n in size)
+            return _shape
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda data, *rest: data
-        return type("Stub", (Inert,), {})
+        dtype = DTYPES.get(name.removesuffix("Storage"), "") if module == "torch" else ""
+        return type("Stub", (Inert,), {"dtype": dtype})
 
     def persistent_load(self, pid: Any) -> Any:
-        return None
+        """("storage", its class, key, device, length): the class's dtype is all that is of use."""
+        return getattr(pid[1], "dtype", "") if isinstance(pid, tuple) and len(pid) > 1 else ""
+
+
+def _shape(storage: Any, offset: Any, size: Any, *_: Any) -> _Shape:
+    found = _Shape(int(n) for n in size)
+    found.dtype = storage if isinstance(storage, str) else ""
+    return found
 
 
 def is_torch_file(head: bytes) -> bool:
@@ -142,7 +161,8 @@ def outline(path: Path) -> Outline:
         value, names = _read(io.BytesIO(data), legacy=legacy)
     except MALFORMED as error:
         raise _damaged(path, f"{type(error).__name__}: {error}"[:120]) from error
-    return Outline(dict(_tensors(value)), names)
+    found = dict(named(value, _Shape))
+    return Outline({name: tuple(shape) for name, shape in found.items()}, names, {name: shape.dtype for name, shape in found.items()})
 
 
 def _read(file: BinaryIO, *, legacy: bool) -> tuple[Any, tuple[str, ...]]:
@@ -156,17 +176,25 @@ def _read(file: BinaryIO, *, legacy: bool) -> tuple[Any, tuple[str, ...]]:
     return reader.load(), tuple(reader.names)
 
 
-def _tensors(value: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Tensors of the state dict; of any other mapping the tensors one level down too (embeddings keep theirs there)."""
-    if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
-        value = value["state_dict"]
-    if not isinstance(value, dict):
+def named(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    """Everything of `kind` in the tables and lists of a loaded pickle, by dotted name; of a training program's file its weights alone.
+
+    One walk for shapes (here) and tensors (weights.py), so that both say the same names: `state_dict` is entered, groups inside are
+    part of the name (`params_ema.conv_first.weight`; a hypernetwork's `768.0.linear1.weight`).
+    """
+    if isinstance(value, dict):
+        value = next((value[name] for name in WRAPPERS if isinstance(value.get(name), dict)), value)
+        yield from _named(value, kind, "", DEEPEST)
+
+
+def _named(value: Any, kind: type, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if depth == 0:
         return
-    for name, entry in value.items():
-        if isinstance(entry, _Shape):
-            yield str(name), tuple(entry)
-        elif isinstance(entry, dict):
-            yield from ((f"{name}.{inner}", tuple(shape)) for inner, shape in entry.items() if isinstance(shape, _Shape))
+    for name, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(entry, kind):
+            yield f"{prefix}{name}", entry
+        elif isinstance(entry, dict | list):
+            yield from _named(entry, kind, f"{prefix}{name}.", depth - 1)
 
 
 def _pickle_of_zip(path: Path) -> bytes:

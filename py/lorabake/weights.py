@@ -5,7 +5,7 @@ Not here: headers and the sentences for broken downloads (modelfile.py), names a
 
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,7 @@ def _load_pickle(path: Path, only: Callable[[str], bool] | None) -> dict[str, to
             where=str(path),
             todo="look for a .safetensors of the same model",
         ) from error
-    table = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    return {name: tensor.detach() for name, tensor in _named(table) if only is None or only(name)}
-
-
-def _named(table: Mapping[Any, Any]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors by the names that pickles.outline gives them: of groups one level down as well (`params_ema.conv_first.weight`)."""
-    for name, entry in table.items():
-        if isinstance(entry, torch.Tensor):
-            yield str(name), entry
-        elif isinstance(entry, dict):
-            yield from ((f"{name}.{inner}", tensor) for inner, tensor in entry.items() if isinstance(tensor, torch.Tensor))
+    return {name: tensor.detach() for name, tensor in pickles.named(loaded, torch.Tensor) if only is None or only(name)}
 
 
 def save_lora(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str], precision: str) -> dict[str, str]:

@@ -99,7 +99,7 @@ def to_diffusers(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     three parts that no rule knows are left out too: the loader then says which ones it lacks.
     """
     names = list(names)
-    layers, blocks = _num_layers(names), _num_vae_blocks(names)
+    layers, blocks = num_layers(names), _num_vae_blocks(names)
     found: dict[str, tuple[str, str]] = {}
     for name in names:
         try:
@@ -114,7 +114,7 @@ def to_diffusers(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _num_layers(names: Iterable[str]) -> int:
+def num_layers(names: Iterable[str]) -> int:
     """Resnets per down block: the first downsampler sits right behind those of block 0."""
     samplers = [int(m[1]) for name in names if (m := re.fullmatch(rf"{re.escape(UNET)}input_blocks\.(\d+)\.0\.op\.weight", name))]
     return min(samplers, default=3) - 1
