@@ -17,7 +17,7 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds tag_words flatten_words"),
+    ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words"),
     ("F0", "errors"),
     ("F0", "paths hardware"),
     ("F0", "venvs torch_builds"),
@@ -27,10 +27,13 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F0", "doctor"),
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
-    ("F1", "modelfile images tag_query"),
+    ("F1", "modelfile images tag_query families.sd1_keys"),
+    ("F1", "families.lora_names"),
+    ("F1", "families.layers families.lora_keys"),
     ("F1", "tag_edits upscale_layouts caption_checks tag_files tag_labels tag_presets"),
     ("F1", "tag_kinds tag_choice"),
     ("F1", "families.layouts hashes"),
+    ("F1", "model_kinds"),
     ("F1", "families"),
     ("F1", "settings"),
     (
@@ -46,7 +49,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "plan_types"),
     ("F2", "upscaled"),
     ("F2", "plan_checked"),
-    ("F2", "plan_estimate plan_advice metadata"),
+    ("F2", "plan_estimate plan_advice metadata lora_metadata"),
     ("F2", "plan_settings suggest"),
     ("F2", "plan report_pictures report_run"),
     ("F2", "plan_text report_sheets"),
@@ -54,9 +57,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "report"),
     # torch: device and dtype applied, files, ddpm maths
     ("F3", "device weights noise"),
+    ("F3", "tensor_files"),
     # families and networks
     ("F4", "upscale_nets"),
-    ("F4", "families.sd1_keys families.tokenizer networks.lora optimizers attach"),
+    ("F4", "families.tokenizer networks.lora optimizers attach"),
     ("F4", "families.sd1 networks.locon"),
     ("F5", "dataset sampler"),
     ("F5", "cache"),

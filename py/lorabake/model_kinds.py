@@ -1,4 +1,4 @@
-"""What a model file is, from its names and shapes: checkpoint, LoRA and its relatives, embedding, VAE, hypernetwork ... and of which family.
+"""What a model file is, from names and shapes: checkpoint, LoRA and its relatives, embedding, VAE, hypernetwork; and of which family.
 
 Nothing is loaded. Not here: whether the trainer can bake on it (families/layouts.py), what a LoRA's metadata tells (lora_info.py).
 """

@@ -86,6 +86,14 @@ def rename_over(aside: Path, path: Path) -> None:
     raise UserError(f"{path.name} cannot be replaced", where=str(path), todo=todo) from problem
 
 
+def refuse_existing(path: Path) -> None:
+    """Raises UserError where a result would take the place of a file that is there. Asked before the work, and by nobody else's file."""
+    if os.path.lexists(long_path(path)):
+        raise UserError(
+            "there is already a file of this name, which is left alone", where=str(path), todo="choose another --out, or move it away"
+        )
+
+
 def flush(path: Path) -> None:
     """Ask the system to put the file's content on the disk before it gets its name."""
     with path.open("r+b") as file:

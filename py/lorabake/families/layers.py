@@ -17,7 +17,9 @@ _DIFFUSERS_BLOCK = re.compile(r"((?:down|up)_blocks\.\d+|mid_block)\.(?:attentio
 _ATTENTION = ("proj_in", "proj_out", "transformer_blocks.")
 _RESNET = ("in_layers.", "out_layers.", "emb_layers.", "skip_connection", "op", "conv", "conv1", "conv2", "time_emb_proj", "conv_shortcut")
 _CLIP = re.compile(r"(?:text_model\.)?(encoder\.layers\.(\d+)\.(?:self_attn\.(?:q|k|v|out)_proj|mlp\.fc[12]))\.weight")
-_OPENCLIP = re.compile(r"transformer\.resblocks\.(\d+)\.(attn\.in_proj_weight|attn\.out_proj\.weight|mlp\.c_fc\.weight|mlp\.c_proj\.weight)")
+_OPENCLIP = re.compile(
+    r"transformer\.resblocks\.(\d+)\.(attn\.in_proj_weight|attn\.out_proj\.weight|mlp\.c_fc\.weight|mlp\.c_proj\.weight)"
+)
 _OPENCLIP_NAMES = {"attn.out_proj.weight": "self_attn.out_proj", "mlp.c_fc.weight": "mlp.fc1", "mlp.c_proj.weight": "mlp.fc2"}
 # (prefix of the tensors, prefix of the LoRA's names) of the text encoders, by family
 _CLIP_ROOTS = {
