@@ -62,7 +62,9 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F4", "upscale_nets"),
     ("F4", "families.tokenizer networks.lora optimizers attach"),
     ("F4", "families.sd1 networks.locon"),
-    ("F5", "dataset sampler"),
+    ("F5", "dataset sampler conversion"),
+    ("F5", "lora_dialects"),
+    ("F5", "convert_plan"),
     ("F5", "cache"),
     # the jobs
     ("F6", "trainer runs states stopper upscaler checks tag_models tagger"),
@@ -70,7 +72,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "review_api"),
     ("F6", "review"),
     ("F6", "flattener tag_job"),
-    ("F6", "redrawing"),
+    ("F6", "redrawing converter"),
     ("F6", "bake"),
     ("F6", "jobs"),
 )

@@ -218,7 +218,16 @@ def _pickle_of_zip(path: Path) -> bytes:
             if found[0].file_size > MAX_PICKLE_BYTES:
                 raise _damaged(path, f"its index claims {found[0].file_size} bytes")
             return archive.read(found[0])
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, struct.error) as error:
+    except zipfile.BadZipFile as error:
+        if zipfile.is_zipfile(path):
+            raise _damaged(path, str(error)) from error
+        raise UserError(
+            "this file was cut short: the list of its contents, which stands at the end, is missing",
+            where=str(path),
+            allowed=f"{path.stat().st_size} bytes are here; a download that stopped early is the usual cause",
+            todo="download it again, the .safetensors if there is one",
+        ) from error
+    except (EOFError, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise _damaged(path, str(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""Names of layers in LoRA files: kohya's (`lora_unet_..._to_q`) <-> dotted paths <-> those of diffusers and PEFT (`unet....to_q.lora_A.weight`).
+"""Names of layers in LoRA files: kohya's (`lora_unet_..._to_q`) <-> dotted paths <-> diffusers' and PEFT's (`unet....to_q`).
 
 Pure text, for any number of layers. Not here: tensors of checkpoints (layers.py), what a LoRA's tensors compute (networks/).
 """
