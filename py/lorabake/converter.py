@@ -153,8 +153,8 @@ def told(contents: modelfile.Contents, kind: FileKind) -> str:
 
 
 def _convert(one: Found, source: tensor_files.Source, kind: FileKind, wish: Wish) -> str:
-    done = source.contents.format == "safetensors" and wish.precision == "keep"  # an averaged copy alone is no reason for a second file
-    made = convert_plan.plan(source, kind, precision=wish.precision, dialect=wish.dialect, keep_ema=wish.keep_ema or done)
+    as_it_is = source.contents.format == "safetensors" and wish.precision == "keep"  # an averaged copy alone is no reason for a second file
+    made = convert_plan.plan(source, kind, precision=wish.precision, dialect=wish.dialect, keep_ema=wish.keep_ema or as_it_is)
     if source.contents.format == "safetensors" and made.changes_nothing(source):
         console.result("  it is so already: nothing to do")
         return "already fine"

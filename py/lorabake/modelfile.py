@@ -116,7 +116,9 @@ def read_header(path: Path) -> Header:
             raise _truncated(path, 8 + length, size)
         raw = file.read(length)
     try:
-        table = json.loads(raw.decode("utf-8"))
+        table = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
+    except _Twice as error:
+        raise _damaged(path, f"its header has two entries named {str(error)[:80]!r}") from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "its header is not JSON") from error
     if not isinstance(table, dict):
@@ -125,12 +127,35 @@ def read_header(path: Path) -> Header:
     if not isinstance(metadata, dict):
         raise _damaged(path, "its metadata is not a table")
     entries = {name: _entry(path, name, fields) for name, fields in table.items()}
+    _require_gapless(path, entries)
     expected = 8 + length + max((entry.end for entry in entries.values()), default=0)
     if expected > size:
         raise _truncated(path, expected, size)
     if expected < size:
         raise _damaged(path, f"{size - expected} bytes too many follow its tensors")
     return Header(entries, {str(k): str(v) for k, v in metadata.items()}, 8 + length)
+
+
+class _Twice(Exception):
+    """A name that stands twice in one JSON table, of which readers would take the one or the other."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        seen: set[str] = set()
+        raise _Twice(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+    return table
+
+
+def _require_gapless(path: Path, entries: Mapping[str, Entry]) -> None:
+    """The format wants each byte of the data in one tensor: overlaps and holes are how a file hides something, or breaks."""
+    position = 0
+    for name, entry in sorted(entries.items(), key=lambda pair: (pair[1].begin, pair[1].end)):
+        if entry.begin != position:
+            what = "overlaps another" if entry.begin < position else "leaves a hole before it"
+            raise _damaged(path, f"its tensor {name[:80]!r} {what}")
+        position = entry.end
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:

@@ -9,6 +9,7 @@ import json
 import os
 import struct
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,22 +21,23 @@ from safetensors import SafetensorError, safe_open
 from lorabake import modelfile, paths, weights
 from lorabake.errors import DiskFull, UserError
 
-# safetensors' names of dtypes that torch has
+# safetensors' names of dtypes that torch has, in the order in which the library lays out the data area
 TORCH_DTYPES: dict[str, torch.dtype] = {
+    "I64": torch.int64,
     "F64": torch.float64,
     "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
     "I32": torch.int32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
     "I16": torch.int16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
 }
 NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+_PLACES = {dtype: place for place, dtype in enumerate(TORCH_DTYPES.values())}
 _MADV_DONTNEED = 4
 _PAGE_BYTES = 4096
 _LEAST_LET_GO_BYTES = 2**20
@@ -59,6 +61,7 @@ class Source:
     path: Path
     contents: modelfile.Contents
     _get: dict[str, Callable[[], torch.Tensor]] = field(default_factory=dict)
+    _in_memory: set[str] = field(default_factory=set)  # tensors of torch's oldest format, which is read whole
 
     def names(self) -> list[str]:
         return list(self._get)
@@ -76,7 +79,8 @@ class Source:
         try:
             yield found
         finally:
-            let_go(found)
+            if name not in self._in_memory:
+                let_go(found)
 
 
 @contextmanager
@@ -92,7 +96,9 @@ def opened(path: Path) -> Iterator[Source]:
         for label, file in files.items():
             prefix = f"{label.split('/')[0]}/" if label else ""
             if modelfile.file_format(file) == "ckpt":
-                source._get.update({prefix + name: _given(tensor) for name, tensor in weights.load_checkpoint(file).items()})
+                loaded = {prefix + name: _given(tensor) for name, tensor in weights.load_checkpoint(file).items()}
+                source._get.update(loaded)
+                source._in_memory.update(loaded if not zipfile.is_zipfile(file) else ())
                 continue
             try:
                 handle = safe_open(file, framework="pt")
@@ -118,8 +124,8 @@ def _read(handle: safe_open, name: str) -> Callable[[], torch.Tensor]:
 def let_go(tensor: torch.Tensor) -> None:
     """Give the memory of a mapped tensor back to the system; the file has it, and it would be read again if it were asked for.
 
-    Only for tensors that are mapped from a file and were not written to. Without this call the pages of everything that was read
-    count as memory of the process for as long as the file is open.
+    Only for tensors that are mapped from a file and were not written to: of any other tensor this call destroys the values! Without it
+    the pages of everything that was read count as memory of the process for as long as the file is open.
     """
     if tensor.numel() * tensor.element_size() < _LEAST_LET_GO_BYTES:
         return
@@ -133,8 +139,8 @@ def let_go(tensor: torch.Tensor) -> None:
 
 
 def in_order(specs: Mapping[str, Spec]) -> list[str]:
-    """Names in the order of the data area as the safetensors library lays it out: wide dtypes first, then by name."""
-    return sorted(specs, key=lambda name: (-specs[name].dtype.itemsize, name))
+    """Names in the order of the data area as the safetensors library lays it out: by dtype, wide ones first, then by name."""
+    return sorted(specs, key=lambda name: (_PLACES[specs[name].dtype], name.encode()))
 
 
 def header_bytes(specs: Mapping[str, Spec], metadata: Mapping[str, str]) -> bytes:
