@@ -20,7 +20,14 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
+    "conversion": "test_converter",
+    "convert_plan": "test_converter",
+    "convert_words": "test_converter",
     "kohya": "test_profile",
+    "layers": "test_lora_names",
+    "lora_keys": "test_lora_names",
+    "lora_metadata": "test_model_kinds",
+    "lora_words": "test_lora_merge",
     "layouts": "test_families",
     "locon": "test_networks",
     "lora": "test_networks",

@@ -31,6 +31,11 @@ class Conversion:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, source: str, spec: Spec, change: Change | None = None) -> None:
+        """Raises UserError where the name is taken: one of the two would be lost."""
+        if name in self.specs:
+            raise UserError(
+                "two of its tensors would get one name", where=f"{self.sources[name]} and {source} as {name}", todo="--dialect keep"
+            )
         self.specs[name], self.sources[name] = spec, source
         if change:
             self.changes[name] = change
