@@ -167,7 +167,7 @@ def _convert(one: Found, source: tensor_files.Source, kind: FileKind, wish: Wish
     if wish.dry_run:
         return "would be converted"
     total, done = 2 * made.num_bytes(), 0
-    with console.Bar(max(1, total >> 20), "MB written and compared") as bar:
+    with console.Bar(max(1, total >> 20), "written and compared, MB", "MB") as bar:
 
         def tick(num_bytes: int) -> None:
             nonlocal done
