@@ -45,21 +45,18 @@ def main(options: Namespace) -> int:
     is_folder = base is not None and base.is_dir()
     if not is_folder and out.suffix.lower() != SUFFIX:
         raise UsageError(
-            f'"{out.name}" does not end in {SUFFIX}, which is what is written', where="--out", todo=f"--out {out.name}{SUFFIX}"
+            f'"{out.name}" does not end in {SUFFIX}, which is what is written', where="--out", todo=f"--out {out.stem}{SUFFIX}"
         )
     paths.refuse_existing(out)
     began = time.monotonic()
     with merge_parts.opened(options.lora) as parts:
-        if base:
-            into_checkpoint(parts, base, out, options)
-        else:
-            into_lora(parts, out, options)
-    console.say(f"{console.duration(time.monotonic() - began)}")
+        what = into_checkpoint(parts, base, out, options) if base else into_lora(parts, out, options)
+    console.result(f"{out}: {what}, in {console.duration(time.monotonic() - began)}")
     return 0
 
 
-def into_checkpoint(parts: Sequence[Weighted], base: Path, out: Path, options: Namespace) -> None:
-    """Bake the LoRAs into a file or Diffusers folder, and say what was done."""
+def into_checkpoint(parts: Sequence[Weighted], base: Path, out: Path, options: Namespace) -> str:
+    """Bake the LoRAs into a file or Diffusers folder; what came of it, in words."""
     with tensor_files.opened(base) as source:
         kind = merge_into.require_base(source)
         precision = model_kinds.precision_of(source.contents.dtypes)
@@ -78,7 +75,7 @@ def into_checkpoint(parts: Sequence[Weighted], base: Path, out: Path, options: N
         number = counted(len(merger.odd), "tensor")
         console.say(f"note: {number} of the base with NaN or infinity, copied as they are: {listed(merger.odd)}")
     rest = "the rest byte for byte" if merger.dtype is None else f"all in {options.precision}"
-    console.result(f"{out}: {console.size(size)}, {counted(len(changes), 'tensor')} changed, {rest}")
+    return f"{console.size(size)}, {counted(len(changes), 'tensor')} changed, {rest}"
 
 
 def _record(parts: Sequence[Weighted], base: Path, source: tensor_files.Source) -> dict[str, str]:
@@ -93,8 +90,8 @@ def _checkpoint_metadata(parts: Sequence[Weighted], base: Path, source: tensor_f
     return kept | {"modelspec.title": out.stem, "modelspec.merged_from": ", ".join(titles)}
 
 
-def into_lora(parts: Sequence[Weighted], out: Path, options: Namespace) -> None:
-    """Write one LoRA, and say which ranks it has and, with --rank, how much of the sum it holds."""
+def into_lora(parts: Sequence[Weighted], out: Path, options: Namespace) -> str:
+    """Write one LoRA, and say with --rank how much of the sum it holds; what came of it, in words."""
     family = merge_parts.require_same_family(parts)
     precision = options.precision or "fp16"
     if precision == "keep":
@@ -113,9 +110,7 @@ def into_lora(parts: Sequence[Weighted], out: Path, options: Namespace) -> None:
     for part, words in PARTS.items():
         if options.rank and part in made.wanted:
             console.say(f"{words}: {made.kept(part):.2%} of the norm of the sum is kept")
-    console.result(
-        f"{out}: {console.size(out.stat().st_size)}, {counted(len(plain) + len(conv), 'layer')}, {_ranks(plain, conv)}, {precision}"
-    )
+    return f"{console.size(out.stat().st_size)}, {counted(len(plain) + len(conv), 'layer')}, {_ranks(plain, conv)}, {precision}"
 
 
 def _ranks(plain: list[int], conv: list[int]) -> str:

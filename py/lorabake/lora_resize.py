@@ -30,7 +30,7 @@ PARTS = {"unet": "U-Net", "text_encoder": "text encoder"}
 
 @dataclass(frozen=True)
 class Wish:
-    """`rank`, `conv_rank`: the largest for layers without and with a kernel, None: as now. `by`: (method, value), for a rank of each's own."""
+    """`rank`, `conv_rank`: the largest for layers without and with a kernel, None: as now. `by`: (method, value), a rank for each layer."""
 
     rank: int | None
     conv_rank: int | None
@@ -66,7 +66,7 @@ def main(options: Namespace) -> int:
     out = Path(options.out) if options.out else path.with_name(f"{path.stem}-{name_of(options)}{SUFFIX}")
     if out.suffix.lower() != SUFFIX:
         raise UsageError(
-            f'"{out.name}" does not end in {SUFFIX}, which is what is written', where="--out", todo=f"--out {out.name}{SUFFIX}"
+            f'"{out.name}" does not end in {SUFFIX}, which is what is written', where="--out", todo=f"--out {out.stem}{SUFFIX}"
         )
     paths.refuse_existing(out)
     began = time.monotonic()

@@ -13,7 +13,7 @@ from lorabake import merge_into, modelfile, paths
 from lorabake.errors import DiskFull
 from lorabake.merge_into import Merger
 
-WEIGHTS = (".safetensors", ".bin", ".ckpt", ".msgpack", ".h5", ".onnx", ".pb", ".index.json")
+WEIGHTS = (".safetensors", ".bin", ".ckpt", ".msgpack", ".h5", ".onnx", ".pb")
 NAMES = {"unet": "diffusion_pytorch_model.safetensors"}
 TEXT_NAME = "model.safetensors"
 METADATA = {"format": "pt"}  # transformers refuses a file without it
@@ -53,14 +53,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_copied(path: Path, folder: Path, changed: list[str]) -> bool:
-    """All that is no weight; of the parts that stay, the weights that are used. Other variants (fp16, EMA) of changed parts are the old ones."""
-    if not path.name.endswith(WEIGHTS):
+    """All that is no weight, and the weights that are used of parts that stay. Not other variants (fp16, EMA): they would be the old ones.
+
+    Nor whole checkpoints that lie beside the parts.
+    """
+    is_index = ".index." in path.name
+    if not path.name.endswith(WEIGHTS) and not is_index:
         return True
-    if len(path.parts) == 1:
-        return False  # whole checkpoints that lie beside the parts
-    if path.parts[0] in changed:
+    part = path.parts[0]
+    if len(path.parts) == 1 or part in changed:
         return False
-    if path.parts[0] in modelfile.ALL_PARTS:
-        used = modelfile.part_files(folder / path.parts[0])
-        return folder / path in used or path.name.endswith(".index.json")
-    return True
+    return part not in modelfile.ALL_PARTS or is_index or folder / path in modelfile.part_files(folder / part)

@@ -145,7 +145,8 @@ def _checkpoint(contents: Contents) -> FileKind:
 
 def _is_hypernetwork(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Automatic1111's: a list of two small networks for each width of context, `768.0.linear.0.weight`."""
-    return bool(shapes) and all(name.partition(".")[0].isdecimal() and "linear" in name for name in shapes if name.count(".") > 1)
+    deep = [name for name in shapes if name.count(".") > 1]
+    return bool(deep) and all(name.partition(".")[0].isdecimal() and "linear" in name for name in deep)
 
 
 def _part(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
