@@ -31,6 +31,7 @@ TESTED_IN = {
     "layouts": "test_families",
     "locon": "test_networks",
     "lora": "test_networks",
+    "resize_metadata": "test_lora_resize",
     "modelfile": "test_families",
     "pickles": "test_families",
     "plan_advice": "test_plan",

@@ -116,6 +116,13 @@ def open_device(name: str, precision: str, *, deterministic: bool = False, cpu_t
     return Device(device, precision, torch.amp.GradScaler(device.type) if precision == "fp16" else None)
 
 
+def for_tool(name: str | None) -> torch.device:
+    """What `--device cuda` or `--device cpu` asks for; None: the card where torch sees one, else the CPU. Raises UserError."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("torch sees no NVIDIA card here", where="--device cuda", todo="python py/setup.py --check says why; --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def _find(name: str) -> torch.device:
     """The torch device of a name in a profile. Raises UserError saying what there is."""
     kind, _, index = name.partition(":")
