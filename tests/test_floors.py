@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "tag_edits upscale_layouts caption_checks tag_files tag_labels tag_presets"),
     ("F1", "tag_kinds tag_choice"),
     ("F1", "families.layouts hashes"),
-    ("F1", "model_kinds"),
+    ("F1", "model_kinds families.anchors"),
     ("F1", "families"),
     ("F1", "settings"),
     (
@@ -47,7 +47,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "tag_wish"),
     ("F2", "tag_writing set_aside"),
     ("F2", "checks_asked"),
-    ("F2", "plan_types"),
+    ("F2", "plan_types model_pair"),
     ("F2", "upscaled"),
     ("F2", "plan_checked"),
     ("F2", "plan_estimate plan_advice metadata lora_metadata"),
@@ -60,12 +60,14 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F3", "device weights noise"),
     ("F3", "tensor_files"),
     # families and networks
-    ("F4", "upscale_nets"),
+    ("F4", "upscale_nets svd"),
+    ("F4", "differences"),
     ("F4", "families.tokenizer networks.lora networks.lowrank optimizers attach"),
     ("F4", "families.sd1 networks.locon networks.deltas"),
     ("F5", "lora_file"),
     ("F5", "dataset sampler conversion"),
-    ("F5", "lora_dialects"),
+    ("F5", "lora_dialects extraction"),
+    ("F5", "extract_report"),
     ("F5", "convert_plan"),
     ("F5", "cache"),
     # the jobs
@@ -78,7 +80,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "review_api"),
     ("F6", "review"),
     ("F6", "flattener tag_job"),
-    ("F6", "redrawing converter"),
+    ("F6", "redrawing converter extractor"),
     ("F6", "bake"),
     ("F6", "jobs"),
 )
