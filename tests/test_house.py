@@ -21,6 +21,7 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
     "kohya": "test_profile",
+    "kohya_metadata": "test_lora_profile",
     "layouts": "test_families",
     "locon": "test_networks",
     "loads_a1111": "test_lora_loading",
@@ -28,6 +29,8 @@ TESTED_IN = {
     "loads_diffusers": "test_lora_loading",
     "lora": "test_networks",
     "lora_places": "test_lora_loading",
+    "lora_info_text": "test_lora_info",
+    "model_facts": "test_lora_info",
     "modelfile": "test_families",
     "pickles": "test_families",
     "plan_advice": "test_plan",
@@ -45,6 +48,10 @@ TESTED_IN = {
     "report_run": "test_report",
     "report_settings": "test_report",
     "report_sheets": "test_report",
+    "private_words": "test_lora_scrub",
+    "profile_again": "test_lora_profile",
+    "said_tags": "test_said",
+    "yaml_lines": "test_lora_profile",
     "venvs": "test_builder",
     "profile_checks": "test_profile",
     "profile_names": "test_profile",

@@ -179,8 +179,8 @@ def _training(training: Facts) -> Iterator[Row]:
         yield "buckets", f"{low} to {high} px" if low and high else "yes"
     for key, label in _PLAIN:
         yield label, plain(training[key]) if key in training else ""
-    mixed = training.get("mixed_precision", "")
-    yield "precision", MIXED.get(mixed, mixed)
+    mixed = str(training.get("mixed_precision", ""))
+    yield "precision", MIXED.get(mixed) or mixed
     started = training.get("started", "")
     yield "started", started + (f", took {console.duration(training['duration_s'])}" if started and "duration_s" in training else "")
 
