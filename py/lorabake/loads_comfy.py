@@ -58,12 +58,20 @@ _PAIRS = (
     (".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
     (".lora_B.default.weight", ".lora_A.default.weight"),
 )
+# Whatever stands behind a layer's name; a look at those names alone is enough.
+_ENDS = (
+    *(end for pair in _PAIRS for end in pair),
+    *(f".{part}" for part in (*_ALWAYS, *_LOHA, "hada_t1", "hada_t2", *_LOKR, *_GLORA, "oft_blocks", "rescale", "lora_mid.weight")),
+    *(f".{part}" for part in ("w_norm", "b_norm", "diff", "diff_b", "set_weight", "reshape_weight")),
+)
 _NOT_IN_FORGE = {".lora_B", ".lora_B.default.weight"}
 
 
 def loaded(shapes: Shapes, family: str, *, forge: bool = False) -> set[str]:
     found: set[str] = set()
-    for name in layer_names(family, forge=forge):
+    known = layer_names(family, forge=forge)
+    stems = {key.removesuffix(end) for key in shapes for end in _ENDS if key.endswith(end)}
+    for name in sorted(stems & known.keys()):
         found |= {key for part in _ALWAYS if (key := f"{name}.{part}") in shapes}
         found |= _pair(shapes, name, forge=forge)
         found |= _whole(shapes, name, ".", _LOHA, ("hada_t1", "hada_t2"))

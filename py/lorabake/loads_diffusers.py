@@ -24,7 +24,9 @@ def loaded(shapes: Shapes, family: str) -> set[str]:
     if all(key.startswith(_PREFIXES) for key in keys):
         return _of_kohya(keys, family)
     if strange := [key for key in keys if "lora" not in key]:
-        raise Refused(f"it wants every name to hold the word lora, and {len(strange)} do not (first: {strange[0]})")
+        raise Refused(
+            f"every name must hold the word lora, and {strange[0]}{f' and {len(strange) - 1} more do' if strange[1:] else ' does'} not"
+        )
     return _of_unet(keys, family) | _of_text(keys, "text_encoder.", "te1", family) | _of_text(keys, "text_encoder_2.", "te2", family)
 
 
@@ -58,7 +60,7 @@ def _of_kohya(keys: list[str], family: str) -> set[str]:
             raise Refused(f"{name + DOWN} without its other half stops it")
     used = {name + part for name in names for part in (DOWN, UP, ".alpha")}
     if rest := [key for key in keys if key not in used]:
-        raise Refused(f"it knows plain LoRAs only, and {len(rest)} tensors are of other types (first: {rest[0]})")
+        raise Refused(f"it takes plain LoRAs only, and not {rest[0]}{f' and {len(rest) - 1} more' if len(rest) > 1 else ''}")
     known = layer_names(family)
     reached = {name: known[name] for name in names if name in known}
     _require_layers(reached.values())

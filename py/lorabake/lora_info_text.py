@@ -9,6 +9,7 @@ from typing import Any
 
 from lorabake import console, said
 from lorabake.kinds import plain
+from lorabake.wording import counted
 
 WIDTH, LABEL = 110, 18
 TAGS_SHOWN, FOLDERS_SHOWN = 30, 8
@@ -98,7 +99,8 @@ def _loads(loads: Facts) -> Iterator[Row]:
         sizes = loads["other_sizes"]
         small = "smaller than the published model's: it is for a small model of this kind, and only names were compared"
         other = f"of other sizes than the published model's (first: {sizes['first'][0]}): made for another base"
-        yield "sizes", f"{sizes['layers']} layers are {small if sizes['smaller_model'] else other}"
+        are = "layer is" if sizes["layers"] == 1 else "layers are"
+        yield "sizes", f"{sizes['layers']} {are} {small if sizes['smaller_model'] else other}"
 
 
 def _about(about: Facts) -> Iterator[Row]:
@@ -117,7 +119,7 @@ def _about(about: Facts) -> Iterator[Row]:
 
 def _network(network: Facts) -> Iterator[Row]:
     yield "rank", _with_alpha(network, "rank", "alpha")
-    yield "rank of 3x3 layers", _with_alpha(network, "conv_rank", "conv_alpha")
+    yield "rank of 3x3", _with_alpha(network, "conv_rank", "conv_alpha")
     counts = [f"{count} in the {SIDES.get(side, side)}" for side, count in network["layers"].items()]
     conv = f", {network['conv_layers']} of them 3x3" if network["conv_layers"] else ""
     yield "layers", ", ".join(counts) + conv
@@ -152,7 +154,7 @@ def _inside(facts: Facts) -> Iterator[Row]:
         first = f" (first: {', '.join(said.clean(name, 60) for name in found['first'][:3])})" if "first" in found else ""
         label = "other tensors" if part == "other" else part
         precision = f", {found['precision']}" if found["precision"] else ""
-        yield label, f"{found['parameters']:,} numbers in {found['tensors']} tensors{precision}{size}{first}"
+        yield label, f"{found['parameters']:,} numbers in {counted(found['tensors'], 'tensor')}{precision}{size}{first}"
     if facts["kind"] == "checkpoint":
         yield "VAE baked in", "" if "VAE" in facts["parts"] else "no: the program's own VAE setting decides"
     yield "predicts", {"v": "v (v-prediction)", "epsilon": "noise (epsilon)"}.get(facts.get("prediction", ""), "")
@@ -165,9 +167,9 @@ def _inside(facts: Facts) -> Iterator[Row]:
 def _training(training: Facts) -> Iterator[Row]:
     yield "steps", _of(training, "steps", "max_train_steps")
     yield "epochs", _of(training, "epoch", "num_epochs")
-    rates = (("unet_lr", "U-Net"), ("text_encoder_lr", "text encoder"))
-    found = [f"{label} {plain(training[key])}" for key, label in rates if key in training]
-    yield "learning rates", ", ".join(found) or (plain(training["learning_rate"]) if "learning_rate" in training else "")
+    common = training.get("learning_rate")  # what counts where a part has no rate of its own
+    rates = (("U-Net", training.get("unet_lr", common)), ("text encoder", training.get("text_encoder_lr", common)))
+    yield "learning rates", ", ".join(f"{label} {plain(rate)}" for label, rate in rates if rate is not None)
     yield "optimizer", training.get("optimizer", "")
     warmup = training.get("warmup")
     yield "scheduler", training.get("scheduler", "") + (f", warmup {plain(warmup)}" if warmup else "")
@@ -213,9 +215,9 @@ def _weights(weights: Facts) -> Iterator[Row]:
         return
     for key, label in (("nan", "NaN"), ("infinite", "infinite"), ("no_effect", "without effect"), ("zero", "all zero")):
         found = weights.get(key)
-        noun = "layers" if key == "no_effect" else "tensors"
+        noun = "layer" if key == "no_effect" else "tensor"
         if found:
-            yield label, f"{found['count']} {noun}: {', '.join(found['first'][:3])}{' ...' if found['count'] > 3 else ''}"
+            yield label, f"{counted(found['count'], noun)}: {', '.join(found['first'][:3])}{' ...' if found['count'] > 3 else ''}"
     yield "sound", "every number is finite" if weights["sound"] else ""
     norms = [f"{SIDES.get(side, side)} {value:.3g}" for side, value in weights.get("mean_norm", {}).items()]
     yield "strength", f"{', '.join(norms)} (mean norm of what a layer adds at weight 1)" if norms else ""

@@ -6,6 +6,7 @@ models of SD 1, SD 2 and SDXL. Not here: whether the numbers in the tensors are 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from lorabake import loads_a1111, loads_comfy, loads_diffusers
 from lorabake.families import layers, lora_keys, lora_names, lora_places
@@ -67,13 +68,18 @@ def misfits(shapes: Shapes, family: str) -> tuple[list[str], bool]:
     """
     if family not in lora_places.FAMILIES:
         return [], False
-    wanted, found, smaller = layers.full_size(family), [], True
+    wanted, found, smaller = _full_size(family), [], True
     for name, size in _sizes(lora_keys.read(shapes), shapes):
         layer = wanted.get(_kohya_name(name, family))
         if layer and size != (own := _flat(layer.shape)):
             found.append(name)
             smaller &= all(a <= b for a, b in zip(size, own, strict=True))
     return found, bool(found) and smaller
+
+
+@cache
+def _full_size(family: str) -> dict[str, layers.Layer]:
+    return layers.full_size(family)
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, int]:

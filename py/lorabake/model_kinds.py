@@ -80,7 +80,10 @@ def describe(contents: Contents) -> FileKind:
     if any(name.startswith(layouts.UNET) for name in shapes) or contents.format == "diffusers":
         return _checkpoint(contents)
     if _is_hypernetwork(shapes):
-        return FileKind("hypernetwork", _CONTEXTS.get(max(shape[-1] for name, shape in shapes.items() if name.endswith("weight")), ""))
+        return FileKind(
+            "hypernetwork",
+            _CONTEXTS.get(max((shape[-1] for name, shape in shapes.items() if name.endswith("weight") and shape), default=0), ""),
+        )
     return FileKind(*_part(shapes))
 
 
@@ -145,7 +148,8 @@ def _checkpoint(contents: Contents) -> FileKind:
 
 def _is_hypernetwork(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Automatic1111's: a list of two small networks for each width of context, `768.0.linear.0.weight`."""
-    return bool(shapes) and all(name.partition(".")[0].isdecimal() and "linear" in name for name in shapes if name.count(".") > 1)
+    inner = [name for name in shapes if name.count(".") > 1]
+    return bool(inner) and all(name.partition(".")[0].isdecimal() and "linear" in name for name in inner)
 
 
 def _part(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:

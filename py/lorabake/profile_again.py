@@ -87,8 +87,8 @@ def _settings(told: Mapping[str, Any]) -> list[Line]:
     """The settings of a record; what was None there is None again when it is left out. Of epochs and steps only one may be typed."""
     lines = []
     for block in BLOCKS:
-        settings = told.get(block)
-        for key, value in (settings if isinstance(settings, dict) else {}).items():
+        settings = said.table(told.get(block))
+        for key, value in settings.items():
             rival = key == "epochs" and settings.get("steps") is not None
             if value is not None and not rival and re.fullmatch(r"[a-z_0-9]+", key):
                 lines.append(Line(f"{block}.{key}", value))
