@@ -123,3 +123,31 @@ def test_a_fingerprint_sees_size_and_content(tmp_path):
     second = hashes.fingerprint(path)
     path.write_bytes(content + b"\0")
     assert len({first, second, hashes.fingerprint(path)}) == 3
+
+
+def test_the_legacy_hash_of_a_lora_is_made_without_writing_it(tmp_path):
+    import torch
+    from safetensors.torch import save
+
+    tensors = {"a.lora_up.weight": torch.arange(400_000.0), "b.lora_up.weight": torch.ones(3)}
+    own = {"ss_network_dim": "4", "ss_tag_frequency": "Grüße \n" * 10}
+    serialised = save(tensors, own)
+    start = 8 + int.from_bytes(serialised[:8], "little")
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"another header" + serialised[start:])
+    wanted = hashes.lora_hashes(serialised)["sshs_legacy_hash"]
+    assert hashes.legacy_of_lora(serialised[:start], path, len(b"another header")) == wanted != "e3b0c442"
+    # A header that reaches into the 64 KiB at 1 MiB, or over them.
+    for length in (0x100000 + 100, 0x110000, 0x110000 + 50):
+        head = os.urandom(length)
+        whole = head + serialised[start:]
+        assert hashes.legacy_of_lora(head, path, len(b"another header")) == hashlib.sha256(whole[0x100000:0x110000]).hexdigest()[:8]
+
+
+def test_hashes_as_web_uis_show_them(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(os.urandom(5000))
+    found = hashes.web_hashes(path, 100)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() and found.auto_v2 == found.sha256[:10]
+    assert found.data_sha256 == hashlib.sha256(path.read_bytes()[100:]).hexdigest() and found.auto_v3 == found.data_sha256[:12]
+    assert hashes.web_hashes(path).auto_v3 == ""

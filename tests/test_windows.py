@@ -15,7 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import tagger_model
 import tools
@@ -180,10 +182,14 @@ def test_pictures_are_flattened_and_captions_edited_and_all_of_it_undone(house):
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
+def launch(house, script, *words):
+    """A launcher as the Task Scheduler starts it."""
+    started = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", of_windows(house / script)]
+    return start(house, *started, *words, python=False)
+
+
 def tag(house, folder, *words):
-    """tag.ps1 as the Task Scheduler starts it."""
-    script = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", of_windows(house / "tag.ps1")]
-    return start(house, *script, of_windows(folder), *words, python=False)
+    return launch(house, "tag.ps1", of_windows(folder), *words)
 
 
 def test_a_tagger_writes_captions_through_the_launcher(house):
@@ -253,6 +259,23 @@ def test_the_reviewing_page_answers(house):
         finally:
             for process in [*psutil.Process(server.pid).children(recursive=True), server]:
                 process.kill()
+
+
+def test_model_files_are_converted(house):
+    """Mapped files that are read, let go, written and renamed; names that cp1252 cannot write; a file that is no model."""
+    folder = house / "models \u732b"
+    folder.mkdir(exist_ok=True)
+    tensors = {"model.diffusion_model.a": torch.randn(900, 800), "model.diffusion_model.n": torch.arange(9)}
+    torch.save({"state_dict": tensors}, folder / "new \u00e9.ckpt")
+    torch.save(tensors, folder / "old.pt", _use_new_zipfile_serialization=False)
+    (folder / "page.ckpt").write_text("<!DOCTYPE html>", encoding="utf-8")
+    done = launch(house, "convert.ps1", of_windows(folder), "-NoPause")
+    assert done.returncode == 1 and "1 refused" in done.stdout and "2 converted" in done.stdout, done.stdout + done.stderr
+    for name in ("new \u00e9", "old"):
+        found = load_file(folder / f"{name}.safetensors")
+        assert {*found} == {*tensors} and all(torch.equal(found[key], tensor) for key, tensor in tensors.items())
+    done = launch(house, "convert.ps1", of_windows(folder / "old.safetensors"), "-Precision", "fp16", "-NoPause")
+    assert done.returncode == 0 and (folder / "old-fp16.safetensors").is_file(), done.stdout + done.stderr
 
 
 HOLD = "import sys; file = open(sys.argv[1], 'rb'); print('held', flush=True); sys.stdin.read()"

@@ -71,8 +71,8 @@ def size(num_bytes: float) -> str:
 class Bar:
     """Progress of `total` things: one line redrawn on a terminal, else a plain line every ten seconds. Also a context manager."""
 
-    def __init__(self, total: int, label: str) -> None:
-        self.total, self.label = total, label
+    def __init__(self, total: int, label: str, unit: str = "it") -> None:
+        self.total, self.label, self.unit = total, label, unit
         self.started = time.monotonic()
         self.first: int | None = None  # where a continued job began, so that its speed is not flattered
         self.done, self.note = 0, ""
@@ -97,7 +97,7 @@ class Bar:
         parts = [f"{self.label} {self.done}/{self.total}"]
         if advanced > 0 and elapsed_s > 0:
             per_second = advanced / elapsed_s
-            parts.append(f"{per_second:.2f} it/s" if per_second >= 1 else f"{1 / per_second:.2f} s/it")
+            parts.append(f"{per_second:.2f} {self.unit}/s" if per_second >= 1 else f"{1 / per_second:.2f} s/{self.unit}")
             parts.append(f"{duration((self.total - self.done) / per_second)} left" if self.done < self.total else "")
         return "  ".join([part for part in parts if part] + ([self.note] if self.note else []))
 

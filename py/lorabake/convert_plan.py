@@ -66,11 +66,8 @@ def _plain(source: Source, kind: FileKind, *, keep_ema: bool) -> Conversion:
         names = [name for name in names if not name.startswith(EMA)]
         found.notes.append(f"its averaged copy ({len(averaged)} tensors) is left out; --keep-ema keeps it")
     for name in names:
-        new = new_name(name, names, kind)
-        if new in found.specs:
-            raise UserError(f'two of its tensors would be named "{new}"', where=str(source.path), todo="please report this file")
         with source.tensor(name) as tensor:
-            found.add(new, name, Spec(tensor.dtype, tuple(tensor.shape)))
+            found.add(new_name(name, names, kind), name, Spec(tensor.dtype, tuple(tensor.shape)))
     return found
 
 

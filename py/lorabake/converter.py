@@ -166,13 +166,13 @@ def _convert(one: Found, source: tensor_files.Source, kind: FileKind, wish: Wish
     console.result(f"  {'would become' if wish.dry_run else 'becomes'} {out} ({console.size(made.num_bytes())})")
     if wish.dry_run:
         return "would be converted"
-    with console.Bar(max(1, 2 * made.num_bytes() >> 20), "MB written and compared") as bar:
-        done = 0
+    total, done = 2 * made.num_bytes(), 0
+    with console.Bar(max(1, total >> 20), "written and compared, MB", "MB") as bar:
 
         def tick(num_bytes: int) -> None:
             nonlocal done
             done += num_bytes
-            if made.num_bytes() > LEAST_SHOWN_BYTES:
+            if total > LEAST_SHOWN_BYTES:
                 bar.update(done >> 20)
 
         conversion.write(made, source, out, tick=tick)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -62,6 +63,38 @@ def lora_hashes(serialised: bytes) -> dict[str, str]:
     start = 8 + int.from_bytes(serialised[:8], "little")
     legacy = hashlib.sha256(serialised[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_BYTES]).hexdigest()[:8]
     return {"sshs_model_hash": hashlib.sha256(memoryview(serialised)[start:]).hexdigest(), "sshs_legacy_hash": legacy}
+
+
+@dataclass(frozen=True)
+class WebHashes:
+    """Hashes of a file as web UIs and model sites show them; `auto_v3` is "" for what is no .safetensors."""
+
+    sha256: str
+    data_sha256: str
+
+    @property
+    def auto_v2(self) -> str:
+        return self.sha256[:10]
+
+    @property
+    def auto_v3(self) -> str:
+        return self.data_sha256[:12]
+
+
+def web_hashes(path: Path, data_start: int = 0) -> WebHashes:
+    """SHA-256 of the whole file and, with `data_start`, of what follows the header of a .safetensors; at once, on two cores."""
+    with ThreadPoolExecutor(2) as pool:
+        data = pool.submit(sha256_file, path, skip=data_start) if data_start else None
+        return WebHashes(pool.submit(sha256_file, path).result(), data.result() if data else "")
+
+
+def legacy_of_lora(header: bytes, path: Path, data_start: int) -> str:
+    """`sshs_legacy_hash` of a LoRA of which `header` (its length in front) is the serialisation with the `ss_*` metadata alone."""
+    begin, end = min(LEGACY_OFFSET, len(header)), min(LEGACY_OFFSET + LEGACY_BYTES, len(header))
+    piece = header[begin:end]
+    with path.open("rb") as file:
+        file.seek(data_start + max(0, LEGACY_OFFSET - len(header)))
+        return hashlib.sha256(piece + file.read(LEGACY_BYTES - len(piece))).hexdigest()[:8]
 
 
 def model_files(path: Path) -> list[Path]:

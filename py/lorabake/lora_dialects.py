@@ -34,8 +34,6 @@ def plan(source: Source, kind: FileKind, dialect: str) -> Conversion:
         found = _to_kohya(source, keys, kind)
     else:
         found = _kept(source, keys)
-    if len(found.sources) + len(found.constants) != len(found.specs) or len({*found.sources.values()}) != len(found.sources):
-        raise UserError("two of its tensors would get one name", where=str(source.path), todo="--dialect keep")
     found.metadata |= _metadata(source, keys, kind)
     return found
 

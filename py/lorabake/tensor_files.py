@@ -186,7 +186,6 @@ def write(path: Path, specs: Mapping[str, Spec], fill: Fill, metadata: Mapping[s
                     _write_all(file.fileno(), raw(tensor))
 
                 fill(name, put)
-            os.fsync(file.fileno())
             assert file.tell() == total, "a tensor was not written"
         check(aside)
         aside.chmod(0o644)

@@ -3,7 +3,6 @@
 Not here: headers and the sentences for broken downloads (modelfile.py), names and families (families/), metadata (metadata.py).
 """
 
-import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,9 +49,9 @@ def _load_pickle(path: Path, only: Callable[[str], bool] | None) -> dict[str, to
     try:
         with torch.serialization.safe_globals(stand_ins):
             loaded = torch.load(str(path), map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (*pickles.MALFORMED, RuntimeError, MemoryError) as error:
         raise UserError(
-            f"torch's weights-only loader refused this file ({str(error).splitlines()[0][:160]})",
+            f"torch's weights-only loader refused this file ({str(error)[:160].splitlines()[0] if str(error) else type(error).__name__})",
             where=str(path),
             todo="look for a .safetensors of the same model",
         ) from error

@@ -22,12 +22,12 @@ _OPENCLIP = re.compile(
 )
 _OPENCLIP_NAMES = {"attn.out_proj.weight": "self_attn.out_proj", "mlp.c_fc.weight": "mlp.fc1", "mlp.c_proj.weight": "mlp.fc2"}
 # (prefix of the tensors, prefix of the LoRA's names) of the text encoders, by family
-_CLIP_ROOTS = {
+CLIP_ROOTS = {
     "sd1": (("cond_stage_model.transformer.", "lora_te"), ("text_encoder/", "lora_te")),
     "sd2": (("text_encoder/", "lora_te"),),
     "sdxl": (("conditioner.embedders.0.transformer.", "lora_te1"), ("text_encoder/", "lora_te1"), ("text_encoder_2/", "lora_te2")),
 }
-_OPENCLIP_ROOTS = {"sd1": (), "sd2": (("cond_stage_model.model.", "lora_te"),), "sdxl": (("conditioner.embedders.1.model.", "lora_te2"),)}
+OPENCLIP_ROOTS = {"sd1": (), "sd2": (("cond_stage_model.model.", "lora_te"),), "sdxl": (("conditioner.embedders.1.model.", "lora_te2"),)}
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def _label(path: str) -> str:
 
 
 def _text(shapes: Shapes, family: str) -> Iterator[Layer]:
-    for root, prefix in _CLIP_ROOTS[family]:
+    for root, prefix in CLIP_ROOTS[family]:
         for key, shape in shapes.items():
             if key.startswith(root) and (match := _CLIP.fullmatch(key.removeprefix(root))):
                 yield Layer(lora_names.underscored(prefix, f"text_model.{match[1]}"), "text_encoder", key, shape, "BASE")
-    for root, prefix in _OPENCLIP_ROOTS[family]:
+    for root, prefix in OPENCLIP_ROOTS[family]:
         found = [(key, match) for key in shapes if key.startswith(root) and (match := _OPENCLIP.fullmatch(key.removeprefix(root)))]
         # SD 2 reads the text before the last layer, and LoRA programs leave that layer out.
         last = max((int(match[1]) for _, match in found), default=0) if family == "sd2" else -1

@@ -1,0 +1,182 @@
+"""A LoRA file of any dialect, opened as layers: kohya's name of each layer -> its tensors, read when they are asked for.
+
+Names of diffusers and PEFT become kohya's, those of an SDXL U-Net the original layout's, whichever they are written in. Not here: what the
+tensors compute (networks/deltas.py), the trainer's own reading of its own files (attach.py).
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorabake import hashes, model_kinds, modelfile, tensor_files
+from lorabake.errors import UserError
+from lorabake.families import lora_keys, lora_names
+from lorabake.networks import deltas
+from lorabake.wording import listed
+
+FAMILIES = ("sd1", "sd2", "sdxl")
+REFUSED = ("oft", "ia3", "glora")
+PEFT_SETTINGS = "lora_adapter_metadata"  # diffusers' key: what a PEFT file does not say in tensors, alpha above all
+_ALONE_NOTHING = {lora_keys.ALPHA, "weight", "on_input"}
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An open file. `layers`: kohya's name -> what the tensor is -> key in the file. `strange`: keys that no dialect knows."""
+
+    path: Path
+    kind: model_kinds.FileKind
+    layers: dict[str, dict[str, str]]
+    strange: tuple[str, ...]
+    source: tensor_files.Source
+    _alphas: dict[str, float] = field(default_factory=dict)  # by layer, where the metadata has them
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.source.contents.metadata
+
+    def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        return {suffix: self.source.contents.shapes[key] for suffix, key in self.layers[name].items()}
+
+    def _read(self, suffix: str, tensor: torch.Tensor) -> torch.Tensor:
+        """PEFT's magnitude is of the outputs, and has a shape of its own for convolutions."""
+        return tensor.flatten() if suffix == deltas.DORA and self.kind.dialect == "peft" else tensor
+
+    def empty(self, name: str) -> dict[str, torch.Tensor]:
+        """The layer's tensors without contents: enough to see whether they fit."""
+        return {
+            suffix: torch.ones(()) if suffix == lora_keys.ALPHA else self._read(suffix, torch.empty(shape, device="meta"))
+            for suffix, shape in self.shapes(name).items()
+        }
+
+    def tensors(self, name: str, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+        """The tensors of one layer, copied in float32. Raises UserError for what is not finite."""
+        found = {}
+        for suffix, key in self.layers[name].items():
+            with self.source.tensor(key) as tensor:
+                found[suffix] = self._read(suffix, tensor.to(device, torch.float32, copy=True))
+            require_finite(found[suffix], self.path, key)
+        if name in self._alphas and lora_keys.ALPHA not in found:
+            found[lora_keys.ALPHA] = torch.tensor(self._alphas[name])
+        return found
+
+    def precision(self) -> str:
+        """That of most of its weights: "fp32", "fp16" or "bf16"; others (fp8, fp64) count as the next that a LoRA is saved in."""
+        counts: dict[str, int] = {}
+        for tensors in self.layers.values():
+            for suffix, key in tensors.items():
+                if suffix != lora_keys.ALPHA:
+                    dtype = self.source.contents.dtypes.get(key, "F32")
+                    counts[dtype] = counts.get(dtype, 0) + 1
+        most = max(counts, key=lambda dtype: counts[dtype])
+        return {"F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp16", "F8_E5M2": "fp16"}.get(most, "fp32")
+
+    def digest(self) -> dict[str, str]:
+        """A hash that finds the file again: sshs_model_hash, over the tensors alone; of a PyTorch file the SHA-256 of all of it."""
+        if self.source.contents.format != "safetensors":
+            return {"sha256": hashes.sha256_file(self.path)}
+        return {"sshs_model_hash": hashes.sha256_file(self.path, skip=modelfile.read_header(self.path).data_start)}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Lora]:
+    """Open a LoRA of SD 1, SD 2 or SDXL. Raises UserError, naming what it is, for everything else and for half a module."""
+    if not path.exists():
+        raise UserError("there is no such file", where=str(path), todo="correct the name; in quotes where it has spaces")
+    with tensor_files.opened(path) as source:
+        kind = model_kinds.describe(source.contents)
+        _refuse_others(path, kind)
+        keys = lora_keys.read(source.names())
+        layers, strange = _by_name(keys, kind.family)
+        for name, tensors in layers.items():
+            try:
+                deltas.kind_of(tensors)
+            except ValueError as error:
+                raise UserError(f"this LoRA is not whole: {error}", where=f"{path}: {name}", todo="download it again") from error
+        if not layers:
+            raise UserError("no key of this file names a layer", where=f"{path}: {listed(source.names())}")
+        alphas = _alphas(keys, source.contents, kind.family) if PEFT_SETTINGS in source.contents.metadata else {}
+        yield Lora(path, kind, layers, strange, source, alphas)
+
+
+def _refuse_others(path: Path, kind: model_kinds.FileKind) -> None:
+    if not kind.is_lora():
+        raise UserError(f"this is no LoRA: {kind.title()}", where=str(path), allowed="LoRA, LoCon, LoHa, LoKr, DoRA, full differences")
+    if kind.kind in REFUSED:
+        raise UserError(f"this is {kind.title()}, which lorabake does not compute with", where=str(path))
+    if kind.family not in FAMILIES:
+        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in FAMILIES)
+        raise UserError(f"this is {kind.title()}", where=str(path), allowed=f"LoRAs for {titles}")
+
+
+def _by_name(keys: lora_keys.Keys, family: str) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
+    """Layers by kohya's names, and the keys that cannot be named so."""
+    layers: dict[str, dict[str, str]] = {}
+    strange = list(keys.strange)
+    for name, tensors in keys.layers.items():
+        try:
+            known = kohya_name(name, family)
+        except KeyError:
+            strange += tensors.values()
+            continue
+        if set(tensors) <= _ALONE_NOTHING:
+            strange += tensors.values()
+            continue
+        layers.setdefault(known, {}).update(tensors)
+    return layers, tuple(strange)
+
+
+def kohya_name(name: str, family: str) -> str:
+    """A layer's name in kohya's words, from any dialect. Raises KeyError for one that has none."""
+    prefix = lora_names.prefix_of(name)
+    if not prefix:
+        return name if name.startswith("lycoris_") else lora_names.from_peft(name, sdxl=family == "sdxl")
+    if family == "sdxl" and name.startswith(("lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_")):
+        return lora_names.underscored(prefix, lora_names.to_sgm(lora_names.dotted(name)))
+    return name
+
+
+def _alphas(keys: lora_keys.Keys, contents: modelfile.Contents, family: str) -> dict[str, float]:
+    """Alpha by layer as diffusers' metadata has it: one for each part, others for names that a pattern ends on (PEFT's rule)."""
+    try:
+        settings: dict[str, Any] = json.loads(contents.metadata[PEFT_SETTINGS])
+        found = {}
+        for name, tensors in keys.layers.items():
+            root, _, path = name.partition(".")
+            alpha = settings.get(f"{root}.lora_alpha")
+            if alpha is None or lora_keys.DOWN not in tensors:
+                continue
+            for pattern, own in (settings.get(f"{root}.alpha_pattern") or {}).items():
+                if re.match(rf"(.*\.)?({pattern})$", path):
+                    alpha = own
+                    break
+            rank = contents.shapes[tensors[lora_keys.DOWN]][0]
+            found[kohya_name(name, family)] = float(alpha) * (rank**0.5 if settings.get(f"{root}.use_rslora") else 1)
+        return found
+    except (ValueError, TypeError, AttributeError, KeyError, re.error):
+        return {}  # as if it were not there: alpha = rank, what diffusers assumes then
+
+
+def require_finite(tensor: torch.Tensor, path: Path, key: str) -> None:
+    """Raises UserError for NaN or infinity. (aminmax passes NaN on, and is many times faster than isfinite on half precision.)"""
+    if not is_finite(tensor):
+        raise UserError(
+            "this file is damaged: a tensor holds NaN or infinity",
+            where=f"{path}: {key}",
+            todo="use an earlier save of it, or another file",
+        )
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    if tensor.dtype.itemsize == 1:
+        tensor = tensor.half()  # fp8 has no order in torch
+    low, high = tensor.aminmax()
+    return bool(torch.isfinite(low) and torch.isfinite(high))
