@@ -23,6 +23,8 @@ TESTED_IN = {
     "conversion": "test_converter",
     "convert_plan": "test_converter",
     "convert_words": "test_converter",
+    "anchors": "test_model_pair",
+    "extraction": "test_extractor",
     "kohya": "test_profile",
     "layers": "test_lora_names",
     "lora_keys": "test_lora_names",
