@@ -84,6 +84,7 @@ def test_fp8(tmp_path):
     exact = weight(64, 32)
     assert not between(tmp_path, exact, exact.to(torch.float8_e4m3fn)).changed
     assert between(tmp_path, exact.to(torch.float8_e4m3fn), exact * 1.5).changed
+    assert not between(tmp_path, exact.to(torch.float8_e5m2), exact.half()).changed
 
 
 def test_distances_add_up():
