@@ -1,8 +1,8 @@
 """Small checkpoints of SD 1, SD 2 and SDXL with the names of the published ones, as files and as Diffusers folders. Random, and no models
 that would draw: for what reads names, shapes and weights.
 
-`tensors(family)` is the file layout: U-Net with all blocks, a twentieth as wide; text encoders of three layers and tiny vocabularies; a
-few tensors of the autoencoder. `folder(...)` writes the same weights as a Diffusers folder.
+`tensors(family)` is the file layout: U-Net with all blocks (SDXL: two transformers each), a fortieth as wide; text encoders of three
+layers and tiny vocabularies; a few tensors of the autoencoder. `folder(...)` writes the same weights as a Diffusers folder.
 """
 
 import json
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from lorabake.families import layers, sd1_keys
 
 UNET, NUM_TEXT_LAYERS = layers.UNET, 3
-SHRINK = 20
+SHRINK = 40
 Tensors = dict[str, torch.Tensor]
 
 
@@ -48,7 +48,8 @@ def _openclip(root, width, num):
 
 def shapes(family):
     """Of the file layout. SD 2 has a last text layer that neither its folders nor LoRAs know."""
-    found = {layer.key: _small(layer.shape) for layer in layers.full_size(family).values() if layer.part == "unet"}
+    scope = [layer for layer in layers.full_size(family).values() if layer.part == "unet"]
+    found = {layer.key: _small(layer.shape) for layer in scope if not re.search(r"transformer_blocks\.[2-9]\.", layer.key)}
     found |= {f"{UNET}input_blocks.0.0.weight": (16, 4, 3, 3), f"{UNET}out.2.weight": (4, 16, 3, 3)}
     found |= {f"{UNET}time_embed.{number}.weight": (64, 64) for number in (0, 2)}
     found |= {f"{UNET}input_blocks.1.0.in_layers.0.weight": (16,), f"{UNET}middle_block.1.norm.bias": (64,)}
