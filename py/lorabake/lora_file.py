@@ -4,13 +4,10 @@ Names of diffusers and PEFT become kohya's, those of an SDXL U-Net the original 
 tensors compute (networks/deltas.py), the trainer's own reading of its own files (attach.py).
 """
 
-import json
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +19,6 @@ from lorabake.wording import listed
 
 FAMILIES = ("sd1", "sd2", "sdxl")
 REFUSED = ("oft", "ia3", "glora")
-PEFT_SETTINGS = "lora_adapter_metadata"  # diffusers' key: what a PEFT file does not say in tensors, alpha above all
 _ALONE_NOTHING = {lora_keys.ALPHA, "weight", "on_input"}
 
 
@@ -101,7 +97,7 @@ def opened(path: Path) -> Iterator[Lora]:
                 raise UserError(f"this LoRA is not whole: {error}", where=f"{path}: {name}", todo="download it again") from error
         if not layers:
             raise UserError("no key of this file names a layer", where=f"{path}: {listed(source.names())}")
-        alphas = _alphas(keys, source.contents, kind.family) if PEFT_SETTINGS in source.contents.metadata else {}
+        alphas = _alphas(keys, source.contents, kind.family) if lora_keys.CONFIG in source.contents.metadata else {}
         yield Lora(path, kind, layers, strange, source, alphas)
 
 
@@ -121,7 +117,7 @@ def _by_name(keys: lora_keys.Keys, family: str) -> tuple[dict[str, dict[str, str
     strange = list(keys.strange)
     for name, tensors in keys.layers.items():
         try:
-            known = kohya_name(name, family)
+            known = lora_names.kohya_name(name, family)
         except KeyError:
             strange += tensors.values()
             continue
@@ -132,35 +128,16 @@ def _by_name(keys: lora_keys.Keys, family: str) -> tuple[dict[str, dict[str, str
     return layers, tuple(strange)
 
 
-def kohya_name(name: str, family: str) -> str:
-    """A layer's name in kohya's words, from any dialect. Raises KeyError for one that has none."""
-    prefix = lora_names.prefix_of(name)
-    if not prefix:
-        return name if name.startswith("lycoris_") else lora_names.from_peft(name, sdxl=family == "sdxl")
-    if family == "sdxl" and name.startswith(("lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_")):
-        return lora_names.underscored(prefix, lora_names.to_sgm(lora_names.dotted(name)))
-    return name
-
-
 def _alphas(keys: lora_keys.Keys, contents: modelfile.Contents, family: str) -> dict[str, float]:
-    """Alpha by layer as diffusers' metadata has it: one for each part, others for names that a pattern ends on (PEFT's rule)."""
-    try:
-        settings: dict[str, Any] = json.loads(contents.metadata[PEFT_SETTINGS])
-        found = {}
-        for name, tensors in keys.layers.items():
-            root, _, path = name.partition(".")
-            alpha = settings.get(f"{root}.lora_alpha")
-            if alpha is None or lora_keys.DOWN not in tensors:
-                continue
-            for pattern, own in (settings.get(f"{root}.alpha_pattern") or {}).items():
-                if re.match(rf"(.*\.)?({pattern})$", path):
-                    alpha = own
-                    break
+    """Alpha by layer as diffusers' metadata has it, where the file has none in tensors."""
+    found = {}
+    for name, tensors in keys.layers.items():
+        if "." in name and lora_keys.DOWN in tensors:
             rank = contents.shapes[tensors[lora_keys.DOWN]][0]
-            found[kohya_name(name, family)] = float(alpha) * (rank**0.5 if settings.get(f"{root}.use_rslora") else 1)
-        return found
-    except (ValueError, TypeError, AttributeError, KeyError, re.error):
-        return {}  # as if it were not there: alpha = rank, what diffusers assumes then
+            with suppress(KeyError):
+                known = lora_names.kohya_name(name, family)
+                found[known] = lora_keys.adapter_alpha(contents.metadata[lora_keys.CONFIG], name, rank)
+    return found
 
 
 def require_finite(tensor: torch.Tensor, path: Path, key: str) -> None:
