@@ -25,8 +25,9 @@ _HEAD = (
     r"|/(?:home|Users|root|mnt|media|Volumes)(?=[\\/]|$)|/[^\\/\s\"'<>|*?,;]+/[^\s\"'<>|*?,;]|file:[\\/]+)"
 )
 _FREE = r"(?<![\w:/\\.~%$])"  # not inside a word or a web address
-_QUOTED = re.compile(rf"(?P<quote>[\"'])(?P<path>{_HEAD}(?:(?!(?P=quote)).)*)", re.DOTALL)
-_OPEN = re.compile(rf"{_FREE}{_HEAD}[^\r\n\"<>|*?]*")
+# A quote ends a path only where something of a list follows it: names hold apostrophes.
+_QUOTED = re.compile(rf"(?P<quote>[\"'])(?P<path>{_HEAD}(?:(?!(?P=quote)\s*(?:[,\])}};:]|$)).)*)", re.DOTALL)
+_OPEN = re.compile(rf"{_FREE}{_HEAD}[^\r\n]*")
 _MODEL = re.compile(r"[^\\/]+\.(?:safetensors|ckpt|pt|pth|bin)", re.IGNORECASE)
 _USER = re.compile(r"(?:[\\/](?:Users|home|Documents and Settings)[\\/])([^\\/\"'\r\n]{3,40})(?=[\\/])", re.IGNORECASE)
 _NOBODY = {"public", "user", "users", "admin", "default", "ubuntu", "administrator"}
