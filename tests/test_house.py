@@ -20,6 +20,7 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
+    "folder_names": "test_scan",
     "kohya": "test_profile",
     "kohya_metadata": "test_lora_profile",
     "layouts": "test_families",

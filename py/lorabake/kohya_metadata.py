@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lorabake import kohya, metadata, said, said_tags
+from lorabake.folder_names import repeats_of
 from lorabake.kinds import plain
-from lorabake.scan_layout import repeats_of
 from lorabake.settings import OPTIMIZERS, SCHEDULERS
 from lorabake.settings_later import NOT_YET_VALUES, topic_of
 from lorabake.yaml_lines import Line

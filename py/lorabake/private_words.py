@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorabake import said
-from lorabake.metadata import OUR_KEY
-from lorabake.scan_layout import repeats_of
+from lorabake.folder_names import repeats_of
+from lorabake.said import OUR_KEY
 
 SESSION = "ss_session_id"
 PATH = "(path)"
