@@ -75,6 +75,7 @@ def test_config_mode():
         ('{"a": ["C:\\\\x\\\\anna"], "/home/anna/x": 1}', '{"a": ["(path)"], "(path)": 1}'),
         (json.dumps({"inner": json.dumps({"p": "/home/anna/x"})}), json.dumps({"inner": json.dumps({"p": "(path)"})})),
         ("in C:\\Users\\Anna's PC\\x and more", "in (path)"),
+        (repr(["\\\\nas\\share\\anna"]), "['(path)']"),
         ("['C:\\x\\Anna's PC\\y', 3]", "['(path)', 3]"),
         ("https://example.org/a/b.safetensors", "https://example.org/a/b.safetensors"),
         ("data:image/png;base64,/9j/4AA/x", "data:image/png;base64,/9j/4AA/x"),

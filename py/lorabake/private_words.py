@@ -21,7 +21,7 @@ REGULARIZATION = "regularization "  # stands before a folder's name in our own r
 DEEPEST = 8
 _HEAD = (
     r"(?:file:[\\/]+)?"
-    r"(?:[A-Za-z]:[\\/]|\\\\[^\\/\s\"']+[\\/]|~[\\/]|%\w+%[\\/]|\$\{?\w+\}?[\\/]"
+    r"(?:[A-Za-z]:[\\/]|\\{2,}[^\\/\s\"']+[\\/]|~[\\/]|%\w+%[\\/]|\$\{?\w+\}?[\\/]"
     r"|/(?:home|Users|root|mnt|media|Volumes)(?=[\\/]|$)|/[^\\/\s\"'<>|*?,;]+/[^\s\"'<>|*?,;]|file:[\\/]+)"
 )
 _FREE = r"(?<![\w:/\\.~%$])"  # not inside a word or a web address
