@@ -23,6 +23,7 @@ TESTED_IN = {
     "conversion": "test_converter",
     "convert_plan": "test_converter",
     "convert_words": "test_converter",
+    "folder_names": "test_scan",
     "kohya": "test_profile",
     "layers": "test_lora_names",
     "lora_keys": "test_lora_names",

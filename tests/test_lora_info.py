@@ -76,6 +76,13 @@ def test_a_spoiled_one_without_metadata(tmp_path):
     golden("spoiled.txt", shown(tmp_path / "bad.safetensors"))
 
 
+def test_diffusers_names_come_with_advice(tmp_path):
+    shapes = {"unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight": (2, 1280)}
+    shapes |= {"unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.weight": (1280, 2)}
+    text = lora_info_text.text(lora_info.facts_of(foreign.write(tmp_path / "a.safetensors", shapes, {}), fast=True))
+    assert "A1111             nothing" in text and "diffusers         yes, all 2 tensors" in text and "python py/convert.py" in text
+
+
 def test_no_effect_at_all(tmp_path):
     path = foreign.write(tmp_path / "a.safetensors", foreign.sdxl_shapes(most=4), {})
     facts = lora_info.facts_of(path)
@@ -120,8 +127,10 @@ def test_several_files_and_a_broken_one(tmp_path, capsys):
     assert code == 1 and "checkpoint of Stable Diffusion 1" in out
     code, out = run(capsys, "--fast", "--json", str(broken), str(POCKET))
     assert code == 1 and [set(report) >= {"error"} for report in json.loads(out)] == [True, False]
-    with pytest.raises(UserError):
-        run(capsys, str(broken))
+    for wrong in (broken, tmp_path / "nothing.safetensors", tmp_path):
+        with pytest.raises(UserError) as error:
+            run(capsys, str(wrong))
+        assert "base_model" not in str(error.value)
 
 
 def test_a_checkpoint_and_what_is_in_it(tmp_path):

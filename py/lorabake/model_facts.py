@@ -10,8 +10,8 @@ from typing import Any
 
 from lorabake import lora_loading, model_kinds, modelfile, said, said_tags
 from lorabake.families import lora_keys, lora_names
-from lorabake.metadata import OUR_KEY
 from lorabake.modelfile import Contents
+from lorabake.said import OUR_KEY
 
 FIRST = 5  # so many names stand for a longer list
 MOST_TAGS = 200
