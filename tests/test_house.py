@@ -24,6 +24,8 @@ TESTED_IN = {
     "convert_plan": "test_converter",
     "convert_words": "test_converter",
     "folder_names": "test_scan",
+    "anchors": "test_model_pair",
+    "extraction": "test_extractor",
     "kohya": "test_profile",
     "layers": "test_lora_names",
     "lora_keys": "test_lora_names",

@@ -12,16 +12,19 @@ from lorabake.errors import UserError
 from lorabake.families.layers import Layer
 from lorabake.tensor_files import Source
 
-# dtype -> (unit roundoff, half the distance of its smallest numbers)
-GRIDS = {
-    torch.float64: (2.0**-53, 0.0),
-    torch.float32: (2.0**-24, 0.0),
-    torch.float16: (2.0**-11, 2.0**-25),
-    torch.bfloat16: (2.0**-8, 0.0),
-    torch.float8_e4m3fn: (2.0**-4, 2.0**-10),
-    torch.float8_e5m2: (2.0**-3, 2.0**-17),
+# dtype -> unit roundoff
+UNITS = {
+    torch.float64: 2.0**-53,
+    torch.float32: 2.0**-24,
+    torch.float16: 2.0**-11,
+    torch.bfloat16: 2.0**-8,
+    torch.float8_e4m3fn: 2.0**-4,
+    torch.float8_e5m2: 2.0**-3,
 }
 COARSE = (torch.bfloat16, torch.float16, torch.float32)  # coarsest first: what a wider file may hold in truth
+# Half the distance of the smallest numbers; float32's and bfloat16's reach far below what a weight can matter with.
+FLOORS = {torch.float8_e4m3fn: 2.0**-10, torch.float8_e5m2: 2.0**-17}
+HALF_FLOOR = 2.0**-25
 SAMPLE = 4096
 LARGEST = 1e12  # of a weight in any model that draws; squares of more would leave float32
 
@@ -108,7 +111,7 @@ def _between(first: torch.Tensor, second: torch.Tensor, device: torch.device, *,
     base_squared = svd.squares(_plain(first))
     if not largest < LARGEST or not base_squared < LARGEST**2:
         raise _damaged(((first, *where[0]), (second, *where[1])))
-    if largest == 0 or only_rounding(_plain(first), _plain(second), matrix):
+    if largest == 0 or only_rounding(first, second, matrix):
         return Difference(None, largest, 0.0, base_squared, changed=False)
     return Difference(matrix, largest, svd.squares(matrix), base_squared, _noise(first, second))
 
@@ -133,7 +136,7 @@ def _damaged(given: tuple[tuple[torch.Tensor, Source, str], ...]) -> UserError:
 def grid(tensor: torch.Tensor) -> torch.dtype:
     """The coarsest precision that holds the tensor's values: an fp32 file may well hold fp16's."""
     for dtype in COARSE:
-        if GRIDS.get(tensor.dtype, (1.0, 0.0))[0] < GRIDS[dtype][0] and torch.equal(tensor.to(dtype).to(tensor.dtype), tensor):
+        if UNITS.get(tensor.dtype, 1.0) < UNITS[dtype] and torch.equal(tensor.to(dtype).to(tensor.dtype), tensor):
             return dtype
     return tensor.dtype
 
@@ -141,28 +144,33 @@ def grid(tensor: torch.Tensor) -> torch.dtype:
 def only_rounding(first: torch.Tensor, second: torch.Tensor, matrix: torch.Tensor) -> bool:
     """Whether second - first = matrix is no more, anywhere, than what rounding one value to the two precisions makes.
 
-    Two tensors of the same precision differ by rounding nowhere: a step of that precision is a change.
+    Two tensors of the same precision differ by rounding nowhere: a step of that precision is a change. (Changes that are all so small
+    beside their own weights do not occur: in a large matrix some weights are next to nothing, and their changes are not.)
     """
-    step = max(1, first.numel() // SAMPLE)
-    sampled = [tensor.reshape(-1)[::step] for tensor in (first, second, matrix)]
-    return all(_within_rounding(*given) for given in (sampled, (first, second, matrix)))
+    return all(_within_rounding(*given) for given in ([_sampled(tensor) for tensor in (first, second, matrix)], (first, second, matrix)))
+
+
+def _sampled(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(-1)[:: max(1, tensor.numel() // SAMPLE)]
 
 
 def _within_rounding(first: torch.Tensor, second: torch.Tensor, matrix: torch.Tensor) -> bool:
     grids = grid(first), grid(second)
     if grids[0] == grids[1]:
-        return not matrix.any().item()
-    (unit, floor), (other_unit, other_floor) = (GRIDS[dtype] for dtype in grids)
+        # Numbers at fp16's lower end fit bf16 as well, which cannot be seen from one file in each.
+        ends = {first.dtype, second.dtype} == {torch.float16, torch.bfloat16}
+        return bool((matrix.abs() <= HALF_FLOOR).all()) if ends else not matrix.any().item()
     size = torch.maximum(first.float().abs(), second.float().abs())
+    floor = sum(FLOORS.get(dtype, HALF_FLOOR) for dtype in grids if UNITS.get(dtype, 0.0) > UNITS[torch.float32])
     # A little more, because bound and difference are rounded themselves.
-    return bool((matrix.abs() <= size.mul_(1.01 * (unit + other_unit)).add_(floor + other_floor)).all())
+    unit = 1.01 * sum(UNITS.get(dtype, 0.0) for dtype in grids)
+    return bool((matrix.abs() <= size.mul_(unit).add_(floor)).all())
 
 
 def _noise(first: torch.Tensor, second: torch.Tensor) -> float:
     """|rounding|^2 of a base that is coarser than the tuned model: what rounding the tuned model like it would change."""
-    step = max(1, first.numel() // SAMPLE)
-    coarse, fine = (grid(_plain(tensor).reshape(-1)[::step]) for tensor in (first, second))
-    if GRIDS[coarse][0] <= GRIDS[fine][0]:
+    coarse, fine = grid(_sampled(first)), grid(_sampled(second))
+    if UNITS.get(coarse, 0.0) <= UNITS.get(fine, 0.0):
         return 0.0
     exact = _plain(second).float()
     return svd.squares(exact.to(coarse).float() - exact)

@@ -7,7 +7,7 @@ arithmetic of one (differences.py, svd.py), files and words (extractor.py).
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -100,7 +100,7 @@ def threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
 
 
 def in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: Iterable[Item], *, ahead: int = 16) -> Iterator[Made]:
-    """Results one after the other, few of them waiting; after an error or a stop nothing more is begun."""
+    """Results one after the other, few of them waiting; after an error or a stop nothing more is begun, and nothing runs on behind it."""
     waiting: deque[Future[Made]] = deque()
     try:
         for item in items:
@@ -112,6 +112,7 @@ def in_order(pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: 
     finally:
         for future in waiting:
             future.cancel()
+        wait(waiting)  # the files that they read are closed next
 
 
 def compare_anchors(models: Open, pool: ThreadPoolExecutor, found: Extraction) -> None:

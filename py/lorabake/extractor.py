@@ -87,6 +87,7 @@ def wish_of(options: Namespace) -> Wish:
 
 def complete(options: Namespace) -> None:
     """Ask a person at a console for what was not typed, as after a right-click. Raises UsageError where nobody can be asked."""
+    options.tuned = [name for text in options.tuned for name in separate(text)]
     lacking = [word for word, value in (("--base", options.base), ("--tuned", options.tuned), ("--out", options.out)) if not value]
     if options.compare and "--out" in lacking:
         lacking.remove("--out")
@@ -103,6 +104,11 @@ def complete(options: Namespace) -> None:
     if "--out" in lacking:
         proposed = _proposed(options.tuned)
         options.out = _answer(f"Where shall the LoRA go? Enter: {proposed}") or str(proposed)
+
+
+def separate(text: str) -> list[str]:
+    """powershell.exe -File hands a,b over as one word; a name that is there may have a comma in it."""
+    return [text] if Path(text).exists() else text.split(",")
 
 
 def _proposed(tuned: Sequence[str]) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 OVERSAMPLING = 16
-# Of what is left over, in squares: half of it in the error itself, so 0.3 % above the smallest where the forecast is right. 1 % is promised.
+# Of what is left over, in squares: half of it in the error itself, so 0.3 % above the smallest by the forecast. 1 % is promised.
 TOLERANCE = 0.006
 LEAST_HALF_STEPS, MOST_HALF_STEPS = 4, 40
 SLOWEST = 0.9  # a gain that hardly falls from one half step to the next forecasts nothing: go on
