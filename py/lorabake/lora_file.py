@@ -4,6 +4,7 @@ Names of diffusers and PEFT become kohya's, those of an SDXL U-Net the original 
 tensors compute (networks/deltas.py), the trainer's own reading of its own files (attach.py).
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -38,25 +39,21 @@ class Lora:
         return self.source.contents.metadata
 
     def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        return {suffix: self.source.contents.shapes[key] for suffix, key in self.layers[name].items()}
+        """Of the layer's tensors, as `tensors` gives them."""
+        found = {suffix: self.source.contents.shapes[key] for suffix, key in self.layers[name].items()}
+        return {suffix: (math.prod(shape),) if self._is_flat(suffix) else shape for suffix, shape in found.items()}
 
-    def _read(self, suffix: str, tensor: torch.Tensor) -> torch.Tensor:
+    def _is_flat(self, suffix: str) -> bool:
         """PEFT's magnitude is of the outputs, and has a shape of its own for convolutions."""
-        return tensor.flatten() if suffix == deltas.DORA and self.kind.dialect == "peft" else tensor
-
-    def empty(self, name: str) -> dict[str, torch.Tensor]:
-        """The layer's tensors without contents: enough to see whether they fit."""
-        return {
-            suffix: torch.ones(()) if suffix == lora_keys.ALPHA else self._read(suffix, torch.empty(shape, device="meta"))
-            for suffix, shape in self.shapes(name).items()
-        }
+        return suffix == deltas.DORA and self.kind.dialect == "peft"
 
     def tensors(self, name: str, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """The tensors of one layer, copied in float32. Raises UserError for what is not finite."""
         found = {}
         for suffix, key in self.layers[name].items():
             with self.source.tensor(key) as tensor:
-                found[suffix] = self._read(suffix, tensor.to(device, torch.float32, copy=True))
+                copied = tensor.to(device, torch.float32, copy=True)
+                found[suffix] = copied.flatten() if self._is_flat(suffix) else copied
             require_finite(found[suffix], self.path, key)
         if name in self._alphas and lora_keys.ALPHA not in found:
             found[lora_keys.ALPHA] = torch.tensor(self._alphas[name])

@@ -109,6 +109,7 @@ def resize(lora: Lora, wish: Wish) -> Resized:
 
 
 def _require_ranks(lora: Lora) -> None:
+    """Raises UserError for types without a rank, and for tensors that do not fit each other."""
     kinds = {name: deltas.kind_of(tensors) for name, tensors in lora.layers.items()}
     other = [name for name, kind in kinds.items() if kind in ("loha", "lokr")]
     if other or "lora" not in kinds.values():
@@ -117,14 +118,16 @@ def _require_ranks(lora: Lora) -> None:
             where=f"{lora.path}: {listed(other or list(kinds))}",
             todo=f'lora.py merge "{lora.path.name}" --rank 32 --out lora.safetensors makes the nearest LoRA of it',
         )
+    for name, kind in kinds.items():
+        try:
+            _ = kind and deltas.shape_of(lora.shapes(name))
+        except ValueError as error:
+            raise UserError(f"this LoRA is damaged: {error}", where=f"{lora.path}: {name}") from error
 
 
 def resized(name: str, tensors: Mapping[str, torch.Tensor], wish: Wish) -> tuple[Cut, dict[str, torch.Tensor]]:
     """What was cut of a layer, and its new up, down and alpha; unchanged where it is not cut."""
-    try:
-        up, down = deltas.plain(tensors)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"its tensors do not fit each other: {str(error).splitlines()[0]}", where=name) from error
+    up, down = deltas.plain(tensors)
     kernel = merge_loras.has_kernel(down.shape)
     limit = wish.conv_rank if kernel else wish.rank
     old, scale = up.shape[1], deltas.scale_of(tensors)

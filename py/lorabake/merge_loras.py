@@ -133,12 +133,12 @@ def layers_kernel(name: str, full: Mapping[str, layers.Layer]) -> Shape:
 
 
 def _shape_of(part: Weighted, name: str, kernel: Shape) -> Shape:
-    empty = part.lora.empty(name)
+    shapes = part.lora.shapes(name)
     try:
-        shape = tuple(deltas.formed(empty).shape)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"its tensors do not fit each other: {str(error).splitlines()[0]}", where=f"{part.lora.path}: {name}") from error
-    if len(shape) == 2 and torch.Size(kernel).numel() > 1 and deltas.kind_of(empty) in ("loha", "lokr"):
+        shape = deltas.shape_of(shapes)
+    except ValueError as error:
+        raise UserError(f"this LoRA is damaged: {error}", where=f"{part.lora.path}: {name}") from error
+    if len(shape) == 2 and torch.Size(kernel).numel() > 1 and deltas.kind_of(shapes) in ("loha", "lokr"):
         shape = (shape[0], shape[1] // torch.Size(kernel).numel(), *kernel)
     if len(shape) not in (2, 4):
         raise UserError(f"it changes a weight of {shape}, which a LoRA cannot", where=f"{part.lora.path}: {name}")
