@@ -209,3 +209,23 @@ def test_fast_leaves_torch_out(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(lora_info.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "anna_xl" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (
+            {"lorabake_extract": '{"base": {"name": "a.ckpt"}, "tuned": {"name": "b\\u0007.ckpt"}}'},
+            "the difference of b\\x07.ckpt and a.ckpt",
+        ),
+        (
+            {"lorabake_merge": '{"loras": [{"file": "a", "unet": 1.0, "text_encoder": 0.5}, {"file": "b", "unet": 2, "text_encoder": 2}]}'},
+            "a at 1.0 and 0.5, b at 2",
+        ),
+        ({"lorabake_merge": '{"base": {"file": "x"}, "loras": [3, {"file": "a", "unet": 1, "text_encoder": 1}]}'}, "x, a at 1"),
+        ({"lorabake_merge": "[1", "lorabake_extract": "3"}, ""),
+        ({"lorabake_extract": '{"base": 3, "tuned": []}'}, "the difference of  and "),
+    ],
+)
+def test_what_our_own_tools_made_it_from(metadata, words):
+    assert model_facts.made_from(metadata) == words

@@ -117,6 +117,7 @@ def _about(about: Facts) -> Iterator[Row]:
         ("comment", "comment"),
         ("tags", "tags"),
         ("merged_from", "merged from"),
+        ("made_from", "made from"),
         ("date", "date"),
         ("made_with", "made with"),
     ):

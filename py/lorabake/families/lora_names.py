@@ -83,7 +83,7 @@ def from_peft(name: str, *, sdxl: bool) -> str:
 
 
 def kohya_name(name: str, family: str) -> str:
-    """A layer's name in kohya's words, from any dialect: SDXL's U-Net by the original layout, SD 1's and 2's by diffusers'. Raises KeyError.
+    """A layer's name in kohya's words, from any dialect: SDXL's U-Net as in its original layout, others as in diffusers'. Raises KeyError.
 
     What begins like kohya's and is no layer of a U-Net comes back as it is, LyCORIS's own `lycoris_...` too.
     """
