@@ -1,10 +1,7 @@
 """LoRAs with the layers of full-size models and tiny ranks, made in memory. For tests of everything that reads LoRA files."""
 
-from pathlib import Path
-
 import torch
 
-from lorabake import modelfile
 from lorabake.families import layers, lora_names
 
 
@@ -21,19 +18,6 @@ def kohya(
             found[f"{layer.name}.alpha"] = torch.tensor(alpha)
             found[f"{layer.name}.lora_down.weight"] = torch.randn(rank, *fan, generator=generator)
             found[f"{layer.name}.lora_up.weight"] = torch.randn(out, rank, *(1 for _ in fan[1:]), generator=generator)
-    return found
-
-
-def for_checkpoint(path: Path, *, rank: int = 4, size: float = 0.03, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A LoRA on every layer that LoRAs sit on by default in an SD 1 checkpoint of any size; alpha is the rank."""
-    generator = torch.Generator().manual_seed(seed)
-    found: dict[str, torch.Tensor] = {}
-    for layer in layers.layers(modelfile.read_contents(path).shapes, "sd1"):
-        if not layer.conv:
-            out, *fan = layer.shape
-            found[f"{layer.name}.alpha"] = torch.tensor(float(rank))
-            found[f"{layer.name}.lora_down.weight"] = torch.randn(rank, *fan, generator=generator) * size
-            found[f"{layer.name}.lora_up.weight"] = torch.randn(out, rank, *(1 for _ in fan[1:]), generator=generator) * size
     return found
 
 
