@@ -14,7 +14,7 @@ from lorabake import __version__, console, lora_file, lora_metadata, model_kinds
 from lorabake.errors import UsageError, UserError
 from lorabake.families import lora_names
 from lorabake.lora_file import Lora
-from lorabake.wording import counted, listed
+from lorabake.wording import counted
 
 OUR_KEY = "lorabake_merge"
 # Texts of several LoRAs that are put one behind the other, and those that are kept where all agree.
@@ -72,9 +72,7 @@ def opened(texts: Sequence[str]) -> Iterator[list[Weighted]]:
                 continue
             parts.append(part)
             console.say(f"{path.name}: {part.lora.kind.title()}; {counted(len(part.lora.layers), 'layer')}; {part.words()}")
-            if part.lora.strange:
-                left = counted(len(part.lora.strange), "tensor")
-                console.say(f"  note: {left} of unknown names left out: {listed(part.lora.strange)}")
+            part.lora.tell_strange()
         if not parts:
             raise UserError(
                 "nothing is left to merge: every weight is 0", todo="give at least one weight other than 0, as in style.safetensors=0.8"
