@@ -1,6 +1,6 @@
 """Time and peak memory of merging a LoRA of rank 32 into a full-size SD 1.5 checkpoint (fp16, 2.1 GB), and of merging and resizing LoRAs.
 
-python bench/merge.py WORK [--reference SD_SCRIPTS --reference-python PYTHON] [--rounds 3]
+python bench/merge.py WORK [--reference SD_SCRIPTS --reference-python PYTHON] [--rounds 3] [--only rank]
 
 Both sides take turns. Peak: the largest resident size of the process, mapped file pages included (wait4). WORK needs 7 GB; what is made
 there is deleted at the end.
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, help="a checkout of kohya-ss/sd-scripts")
     parser.add_argument("--reference-python", default=sys.executable, help="an interpreter with its requirements")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="what has this word in its name (the reference takes many minutes for ranks)")
     options = parser.parse_args()
     environment.ensure(__file__)
     work = options.work.resolve() / "merge-bench"
@@ -70,6 +71,8 @@ def measure(work: Path, options: argparse.Namespace) -> None:
     }
     out = work / "out.safetensors"
     for what, words in ours.items():
+        if options.only not in what:
+            continue
         sides: dict[str, Callable[[], tuple[float, float]]] = {"lorabake": partial(run, [*script, *words, "--out", str(out)], out)}
         if options.reference:
             sides["reference"] = partial(run, [*theirs[what], "--save_to", str(out)], out, cwd=options.reference)

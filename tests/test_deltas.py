@@ -200,6 +200,7 @@ def test_dora_is_peft_s():
         ({"lora_down.weight": random(3, 6)}, (8, 6), "lora_down.weight"),
         ({"hada_w1_a": random(3, 6), "hada_w1_b": random(3, 6)}, (8, 6), "hada_w1_a, hada_w1_b"),
         ({"dora_scale": random(8, 1)}, (8, 6), "without a direction"),
+        ({"lokr_w1": random(), "lokr_w2": random(8, 6)}, (8, 6), "do not fit each other"),
     ],
 )
 def test_what_does_not_fit_is_said_with_both_sizes(tensors, shape, words):

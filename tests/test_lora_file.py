@@ -175,3 +175,4 @@ def test_peft_s_magnitude_is_of_the_outputs_even_in_square_convolutions(tmp_path
         base = torch.randn(8, 8, 1, 1, generator=draws())
         new = base + deltas.change(lora.tensors(name), base)
         assert torch.allclose(new.flatten(1).norm(dim=1), torch.arange(1.0, 9), atol=1e-5)
+        assert lora.tensors(name)["dora_scale"].shape == lora.shapes(name)["dora_scale"] == (8, 1, 1, 1), "as other programs want it"

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from lorabake import hashes, model_kinds, modelfile, tensor_files
+from lorabake import console, hashes, model_kinds, modelfile, tensor_files
 from lorabake.errors import UserError
 from lorabake.families import lora_keys, lora_names
 from lorabake.networks import deltas
-from lorabake.wording import listed
+from lorabake.wording import counted, listed
 
 FAMILIES = ("sd1", "sd2", "sdxl")
+PART_TITLES = {"unet": "U-Net", "text_encoder": "text encoder"}
 REFUSED = ("oft", "ia3", "glora")
 _ALONE_NOTHING = {lora_keys.ALPHA, "weight", "on_input"}
 
@@ -39,21 +40,19 @@ class Lora:
         return self.source.contents.metadata
 
     def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Of the layer's tensors, as `tensors` gives them."""
+        """Of the layer's tensors, as `tensors` gives them: PEFT's magnitude, which is of the outputs, as LyCORIS shapes such a one."""
         found = {suffix: self.source.contents.shapes[key] for suffix, key in self.layers[name].items()}
-        return {suffix: (math.prod(shape),) if self._is_flat(suffix) else shape for suffix, shape in found.items()}
-
-    def _is_flat(self, suffix: str) -> bool:
-        """PEFT's magnitude is of the outputs, and has a shape of its own for convolutions."""
-        return suffix == deltas.DORA and self.kind.dialect == "peft"
+        if self.kind.dialect == "peft" and deltas.DORA in found:
+            ones = len(found.get(lora_keys.DOWN, (0, 0))) - 1
+            found[deltas.DORA] = (math.prod(found[deltas.DORA]), *(1 for _ in range(ones)))
+        return found
 
     def tensors(self, name: str, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """The tensors of one layer, copied in float32. Raises UserError for what is not finite."""
-        found = {}
+        found, shapes = {}, self.shapes(name)
         for suffix, key in self.layers[name].items():
             with self.source.tensor(key) as tensor:
-                copied = tensor.to(device, torch.float32, copy=True)
-                found[suffix] = copied.flatten() if self._is_flat(suffix) else copied
+                found[suffix] = tensor.to(device, torch.float32, copy=True).reshape(shapes[suffix])
             require_finite(found[suffix], self.path, key)
         if name in self._alphas and lora_keys.ALPHA not in found:
             found[lora_keys.ALPHA] = torch.tensor(self._alphas[name])
@@ -75,6 +74,11 @@ class Lora:
         if self.source.contents.format != "safetensors":
             return {"sha256": hashes.sha256_file(self.path)}
         return {"sshs_model_hash": hashes.sha256_file(self.path, skip=modelfile.read_header(self.path).data_start)}
+
+    def tell_strange(self) -> None:
+        """Say which tensors nothing is done with, because no program's names are like theirs."""
+        if self.strange:
+            console.say(f"  note: {counted(len(self.strange), 'tensor')} of unknown names left out: {listed(self.strange)}")
 
 
 @contextmanager

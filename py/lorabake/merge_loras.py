@@ -210,3 +210,13 @@ def cast_or_refuse(tensor: torch.Tensor, dtype: torch.dtype, key: str) -> torch.
             f"a weight ({tensor.abs().max().item():.3g}) is too large for {names}", where=key, todo="add --precision fp32 (or bf16)"
         )
     return cast
+
+
+def require_effect(tensors: Mapping[str, torch.Tensor], precision: str) -> None:
+    """Raises UserError where all that would be written is zero, as after numbers too small for the precision."""
+    if not any(tensor.any() for key, tensor in tensors.items() if key.endswith((UP, *deltas.WHOLE, *deltas.BIAS))):
+        raise UserError(
+            "the new LoRA would have no effect: all its weights are zero",
+            allowed=f"they were zero before, or are too small for {precision}",
+            todo="look at the file with: lora.py info FILE; or add --precision fp32",
+        )

@@ -69,7 +69,10 @@ def shape_of(shapes: Shapes) -> Shape:
             _require(first == second, shapes)
             return first
         case "lokr":
-            first, second = (shapes.get(f"lokr_w{n}") or _product(shapes, f"lokr_w{n}_a", f"lokr_w{n}_b", f"lokr_t{n}") for n in (1, 2))
+            first, second = (
+                shapes[f"lokr_w{n}"] if f"lokr_w{n}" in shapes else _product(shapes, f"lokr_w{n}_a", f"lokr_w{n}_b", f"lokr_t{n}")
+                for n in (1, 2)
+            )
             _require(len(first) == 2 and len(second) >= 2, shapes)
             return (first[0] * second[0], first[1] * second[1], *second[2:])
         case "full":
