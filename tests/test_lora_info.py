@@ -140,7 +140,7 @@ def test_a_checkpoint_and_what_is_in_it(tmp_path):
     assert facts["kind"] == "checkpoint" and facts["prediction"] == "v"
     assert facts["parts"]["other"]["first"] == ["optimizer.state.0"]
     text = lora_info_text.text(facts)
-    assert "averaged copy (EMA)" in text and "25 numbers in 1 tensor" in text and "v (v-prediction)" in text and "VAE baked in" not in text
+    assert "EMA copy" in text and "25 numbers in 1 tensor" in text and "v (v-prediction)" in text and "VAE baked in" not in text
 
 
 def test_a_checkpoint_without_vae(tmp_path):

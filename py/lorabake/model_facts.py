@@ -15,7 +15,7 @@ from lorabake.said import OUR_KEY
 
 FIRST = 5  # so many names stand for a longer list
 MOST_TAGS = 200
-UNET, VAE, EMA = "U-Net", "VAE", "averaged copy (EMA)"
+UNET, VAE, EMA = "U-Net", "VAE", "EMA copy"
 _PARTS = (
     (UNET, ("model.diffusion_model.", "unet/")),
     ("text encoder", ("cond_stage_model.", "conditioner.embedders.0.", "text_encoder/")),
