@@ -316,6 +316,12 @@ def test_overflow_is_told(base, tmp_path):
     assert tensors(merged(base, tmp_path / "out.safetensors", lora, precision="bf16"))[layer.key].isfinite().all()
 
 
+def test_overflow_of_float32_itself_is_told(base, tmp_path):
+    layer = lora_files.layers_of(base)[0]
+    lora = lora_files.save(tmp_path / "x.safetensors", {f"{layer.name}.diff": torch.full(layer.shape, 3e38)})
+    refused(base, tmp_path, f"{lora}=2", "too large for fp32", precision="fp32")
+
+
 @pytest.mark.parametrize("name", ["lora", "vae", "flux"])
 def test_what_is_no_base(base, tmp_path, name):
     found = {

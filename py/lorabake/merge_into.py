@@ -71,7 +71,7 @@ class Merger:
                 if not finite:
                     self.odd.append(name)
                 cast = tensor.to(self._dtype(tensor))
-                if finite:
+                if finite and cast is not tensor:
                     self._require_fits(name, cast, tensor)
                 put(cast)
                 return
@@ -98,7 +98,7 @@ class Merger:
         return changed
 
     def _require_fits(self, name: str, cast: torch.Tensor, exact: torch.Tensor) -> None:
-        if cast.dtype != exact.dtype and not lora_file.is_finite(cast):
+        if not lora_file.is_finite(cast):
             precision = model_kinds.PRECISION_NAMES.get(tensor_files.NAMES[cast.dtype], str(cast.dtype))
             raise UserError(
                 f"a weight ({exact.abs().max().item():.3g}) is too large for {precision}",
