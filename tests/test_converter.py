@@ -139,6 +139,8 @@ def data_start(path):
 def test_embeddings_upscalers_and_vaes(tmp_path):
     vector = torch.randn(3, 768)
     torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": {"*": vector}, "name": "x"}, tmp_path / "emb.pt")
+    first = torch.nn.ParameterDict({"*": torch.nn.Parameter(vector)})  # as the first script wrote it
+    torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": first}, tmp_path / "first.pt")
     torch.save({"<cat>": vector[0]}, tmp_path / "learned_embeds.bin")
     torch.save(
         {"params_ema": {"conv_first.weight": torch.ones(4, 3, 3, 3), "body.0.rdb1.conv1.weight": torch.ones(2)}}, tmp_path / "up.pth"
@@ -146,6 +148,7 @@ def test_embeddings_upscalers_and_vaes(tmp_path):
     torch.save({"state_dict": {"decoder.conv_in.weight": torch.ones(4, 4, 3, 3), "loss.logvar": torch.ones(1)}}, tmp_path / "vae.pt")
     assert convert(tmp_path) == 0
     assert same(load_file(tmp_path / "emb.safetensors"), {"emb_params": vector})
+    assert same(load_file(tmp_path / "first.safetensors"), {"emb_params": vector})
     assert same(load_file(tmp_path / "learned_embeds.safetensors"), {"emb_params": vector[0]})
     assert {*load_file(tmp_path / "up.safetensors")} == {"conv_first.weight", "body.0.rdb1.conv1.weight"}
     assert {*load_file(tmp_path / "vae.safetensors")} == {"decoder.conv_in.weight"}

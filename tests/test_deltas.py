@@ -194,12 +194,13 @@ def test_dora_is_peft_s():
         (pair(), (8, 7), r"\(8, 6\).*\(8, 7\)"),
         (pair(), (6, 8), r"\(8, 6\).*\(6, 8\)"),
         (pair(kernel=(3, 3)), (8, 6), r"\(8, 6, 3, 3\)"),
-        (pair() | {"lora_up.weight": random(8, 4)}, (8, 6), "do not fit each other"),
+        (pair() | {"lora_up.weight": random(8, 4)}, (8, 6), r"do not fit each other: lora_down.weight \(3, 6\), lora_up.weight \(8, 4\)"),
         (pair() | {"dora_scale": random(5, 1)}, (8, 6), "magnitude"),
         ({"diff": random(8, 6)}, (8, 5), r"\(8, 5\)"),
         ({"lora_down.weight": random(3, 6)}, (8, 6), "lora_down.weight"),
         ({"hada_w1_a": random(3, 6), "hada_w1_b": random(3, 6)}, (8, 6), "hada_w1_a, hada_w1_b"),
         ({"dora_scale": random(8, 1)}, (8, 6), "without a direction"),
+        ({"lokr_w1": random(), "lokr_w2": random(8, 6)}, (8, 6), "do not fit each other"),
     ],
 )
 def test_what_does_not_fit_is_said_with_both_sizes(tensors, shape, words):
@@ -207,15 +208,32 @@ def test_what_does_not_fit_is_said_with_both_sizes(tensors, shape, words):
         deltas.change(tensors, torch.zeros(shape))
 
 
+def shapes(tensors):
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
 def test_sizes_are_seen_without_contents():
     """So that a whole file can be checked before anything is computed."""
     for name, case in FROZEN.items():
-        empty = {key: torch.ones(()) if key == "alpha" else tensor.to("meta") for key, tensor in case.items() if key.islower()}
-        assert deltas.change(empty, case["BASE"].to("meta")).shape == case["CHANGE"].shape, name
+        tensors = {key: tensor for key, tensor in case.items() if key.islower()}
+        deltas.require_fits(shapes(tensors), tuple(case["BASE"].shape))
+        assert deltas.shape_of(shapes(tensors)) == deltas.formed(tensors).shape, name
+
+
+@pytest.mark.parametrize("name", [name for name in FROZEN if "full" not in name])
+def test_a_tensor_of_another_size_is_seen(name):
+    """Each tensor in turn, one longer along each side: no case is left to fail while it is computed."""
+    case = {key: tensor for key, tensor in FROZEN[name].items() if key.islower() and key != "alpha"}
+    for key, tensor in case.items():
+        for axis in range(tensor.dim()):
+            grown = list(tensor.shape)
+            grown[axis] += 1
+            with pytest.raises(ValueError, match=r"fit|changes a weight|magnitude"):
+                deltas.require_fits(shapes(case) | {key: tuple(grown)}, tuple(FROZEN[name]["BASE"].shape))
 
 
 def test_biases():
     assert deltas.bias_delta(pair(), (8,)) is None
     assert torch.equal(deltas.bias_delta({"b_norm": torch.ones(8).half()}, (8,)), torch.ones(8))
     with pytest.raises(ValueError, match=r"bias of \(8,\).*\(5,\)"):
-        deltas.bias_delta({"diff_b": torch.ones(8)}, (5,))
+        deltas.require_bias_fits({"diff_b": (8,)}, (5,))

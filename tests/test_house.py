@@ -23,6 +23,7 @@ TESTED_IN = {
     "conversion": "test_converter",
     "convert_plan": "test_converter",
     "convert_words": "test_converter",
+    "folder_names": "test_scan",
     "anchors": "test_model_pair",
     "extraction": "test_extractor",
     "kohya": "test_profile",

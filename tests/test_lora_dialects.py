@@ -8,7 +8,7 @@ from diffusers.loaders import lora_conversion_utils as theirs
 from safetensors.torch import load_file, save_file
 
 import loras
-from lorabake import convert_words, converter, lora_dialects
+from lorabake import convert_words, converter
 from lorabake.families import lora_keys
 from lorabake.networks import lora
 
@@ -99,7 +99,7 @@ def test_an_sdxl_lora_with_diffusers_names_in_kohyas_style_gets_those_of_the_ori
 )
 def test_the_alpha_that_peft_keeps_in_its_configuration(config, alpha):
     text = config if isinstance(config, str) else json.dumps(config)
-    assert lora_dialects.adapter_alpha(text, "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k", 4) == alpha
+    assert lora_keys.adapter_alpha(text, "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k", 4) == alpha
 
 
 def test_old_attention_processors_and_a_dora_of_peft(tmp_path):

@@ -76,6 +76,13 @@ def test_a_spoiled_one_without_metadata(tmp_path):
     golden("spoiled.txt", shown(tmp_path / "bad.safetensors"))
 
 
+def test_diffusers_names_come_with_advice(tmp_path):
+    shapes = {"unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight": (2, 1280)}
+    shapes |= {"unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.weight": (1280, 2)}
+    text = lora_info_text.text(lora_info.facts_of(foreign.write(tmp_path / "a.safetensors", shapes, {}), fast=True))
+    assert "A1111             nothing" in text and "diffusers         yes, all 2 tensors" in text and "python py/convert.py" in text
+
+
 def test_no_effect_at_all(tmp_path):
     path = foreign.write(tmp_path / "a.safetensors", foreign.sdxl_shapes(most=4), {})
     facts = lora_info.facts_of(path)
@@ -120,8 +127,10 @@ def test_several_files_and_a_broken_one(tmp_path, capsys):
     assert code == 1 and "checkpoint of Stable Diffusion 1" in out
     code, out = run(capsys, "--fast", "--json", str(broken), str(POCKET))
     assert code == 1 and [set(report) >= {"error"} for report in json.loads(out)] == [True, False]
-    with pytest.raises(UserError):
-        run(capsys, str(broken))
+    for wrong in (broken, tmp_path / "nothing.safetensors", tmp_path):
+        with pytest.raises(UserError) as error:
+            run(capsys, str(wrong))
+        assert "base_model" not in str(error.value)
 
 
 def test_a_checkpoint_and_what_is_in_it(tmp_path):
@@ -131,7 +140,7 @@ def test_a_checkpoint_and_what_is_in_it(tmp_path):
     assert facts["kind"] == "checkpoint" and facts["prediction"] == "v"
     assert facts["parts"]["other"]["first"] == ["optimizer.state.0"]
     text = lora_info_text.text(facts)
-    assert "averaged copy (EMA)" in text and "25 numbers in 1 tensor" in text and "v (v-prediction)" in text and "VAE baked in" not in text
+    assert "EMA copy" in text and "25 numbers in 1 tensor" in text and "v (v-prediction)" in text and "VAE baked in" not in text
 
 
 def test_a_checkpoint_without_vae(tmp_path):
@@ -200,3 +209,23 @@ def test_fast_leaves_torch_out(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(lora_info.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "anna_xl" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (
+            {"lorabake_extract": '{"base": {"name": "a.ckpt"}, "tuned": {"name": "b\\u0007.ckpt"}}'},
+            "the difference of b\\x07.ckpt and a.ckpt",
+        ),
+        (
+            {"lorabake_merge": '{"loras": [{"file": "a", "unet": 1.0, "text_encoder": 0.5}, {"file": "b", "unet": 2, "text_encoder": 2}]}'},
+            "a at 1.0 and 0.5, b at 2",
+        ),
+        ({"lorabake_merge": '{"base": {"file": "x"}, "loras": [3, {"file": "a", "unet": 1, "text_encoder": 1}]}'}, "x, a at 1"),
+        ({"lorabake_merge": "[1", "lorabake_extract": "3"}, ""),
+        ({"lorabake_extract": '{"base": 3, "tuned": []}'}, "the difference of  and "),
+    ],
+)
+def test_what_our_own_tools_made_it_from(metadata, words):
+    assert model_facts.made_from(metadata) == words

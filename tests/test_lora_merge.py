@@ -135,6 +135,13 @@ def test_words_that_do_not_go_together(words, message):
         merge(*words)
 
 
+def test_a_change_too_small_for_the_precision_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no effect"):
+        merge("style.safetensors=1e-20", "--out", tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+    assert merge("style.safetensors=1e-20", "--precision", "fp32", "--out", tmp_path / "x.safetensors") == 0
+
+
 def test_no_file_is_written_over():
     before = Path("hair.safetensors").read_bytes()
     with pytest.raises(UserError, match="already a file"):

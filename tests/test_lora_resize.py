@@ -194,6 +194,25 @@ def test_what_has_no_rank_is_refused_with_the_way_out(found, tmp_path, kind):
     assert 'lora.py merge "x.safetensors" --rank 32' in str(caught.value)
 
 
+def test_a_lora_of_zeros_is_refused(found, tmp_path):
+    with pytest.raises(UserError, match="no effect"):
+        resize(lora_files.write(tmp_path / "x.safetensors", found, size=0.0), "--rank", "2")
+
+
+def test_unknown_tensors_are_told(found, tmp_path, capsys):
+    tensors = load_file(lora_files.write(tmp_path / "a.safetensors", found)) | {"lora_unet_x.odd": torch.ones(2)}
+    resize(lora_files.save(tmp_path / "x.safetensors", tensors), "--rank", "2")
+    assert "1 tensor of unknown names left out: lora_unet_x.odd" in capsys.readouterr().err
+
+
+def test_halves_that_do_not_fit_are_refused(tmp_path):
+    name = "lora_unet_mid_block_attentions_0_proj_in"
+    found = {f"{name}.lora_down.weight": torch.ones(8, 5), f"{name}.lora_up.weight": torch.ones(10, 7)}
+    with pytest.raises(UserError, match="damaged") as caught:
+        resize(lora_files.save(tmp_path / "x.safetensors", found), "--rank", "2")
+    assert name in str(caught.value) and "(10, 7)" in str(caught.value)
+
+
 def test_no_file_is_written_over(found, tmp_path):
     path = lora_files.write(tmp_path / "x.safetensors", found)
     (tmp_path / "x-r2.safetensors").write_text("mine", encoding="utf-8")

@@ -106,31 +106,64 @@ def test_the_same_as_hanging_it_on(base, tmp_path):
         assert difference < 1e-4 * float((bare[index] - hung[index]).abs().mean())
 
 
-def test_the_same_as_diffusers_fusing(base, tmp_path):
+def pipeline_of(models):
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     from lorabake.families.tokenizer import clip_tokenizer
 
-    lora = lora_files.write(tmp_path / "x.safetensors", lora_files.layers_of(base))
-    models = sd1.load(identify(base), dtype=torch.float32, device="cpu")
-    pipeline = StableDiffusionPipeline(
+    return StableDiffusionPipeline(
         vae=models.vae,
         text_encoder=models.text_encoder,
         tokenizer=clip_tokenizer(),
         unet=models.unet,
-        scheduler=DDIMScheduler(),
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.load_lora_weights(str(tmp_path), weight_name=lora.name)
-    pipeline.fuse_lora(lora_scale=0.7)
-    pipeline.unload_lora_weights()
-    out = merged(base, tmp_path / "out.safetensors", f"{lora}=0.7", precision="fp32")
+
+
+def same_weights(out, pipeline):
     ours = sd1.load(identify(out), dtype=torch.float32, device="cpu")
     for mine, theirs in ((ours.unet, pipeline.unet), (ours.text_encoder, pipeline.text_encoder)):
         state = theirs.state_dict()
         assert all(torch.allclose(tensor, state[name], atol=1e-5) for name, tensor in mine.state_dict().items())
+
+
+def test_the_same_as_diffusers_fusing(base, tmp_path):
+    lora = lora_files.write(tmp_path / "x.safetensors", lora_files.layers_of(base))
+    pipeline = pipeline_of(sd1.load(identify(base), dtype=torch.float32, device="cpu"))
+    pipeline.load_lora_weights(str(tmp_path), weight_name=lora.name)
+    pipeline.fuse_lora(lora_scale=0.7)
+    pipeline.unload_lora_weights()
+    same_weights(merged(base, tmp_path / "out.safetensors", f"{lora}=0.7", precision="fp32"), pipeline)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["alpha", "rslora", "dora"])
+def test_a_file_that_peft_trained_and_diffusers_saved(base, tmp_path, options):
+    """Its alpha stands in the metadata alone, other ranks and alphas in patterns; merged by PEFT itself it is the same."""
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    torch.manual_seed(4)
+    pipeline = pipeline_of(sd1.load(identify(base), dtype=torch.float32, device="cpu"))
+    special = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k"
+    patterns = {"alpha_pattern": {special: 7}, "rank_pattern": {special: 2}}
+    config = LoraConfig(
+        r=4, lora_alpha=10, target_modules=["to_q", "to_k", "proj_in", "conv1"], init_lora_weights=False, **patterns, **options
+    )
+    pipeline.unet.add_adapter(config)
+    for name, parameter in pipeline.unet.named_parameters():
+        if "magnitude" in name:
+            parameter.data.mul_(1.2)
+    state = get_peft_model_state_dict(pipeline.unet)
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path, unet_lora_layers=state, unet_lora_adapter_metadata=pipeline.unet.peft_config["default"].to_dict()
+    )
+    pipeline.unet.fuse_lora()
+    pipeline.unet.unload_lora()
+    lora = tmp_path / "pytorch_lora_weights.safetensors"
+    same_weights(merged(base, tmp_path / "out.safetensors", lora, precision="fp32"), pipeline)
 
 
 def test_what_is_not_touched_is_copied_byte_for_byte(base, tmp_path):
@@ -281,6 +314,12 @@ def test_overflow_is_told(base, tmp_path):
     lora = lora_files.save(tmp_path / "x.safetensors", {f"{layer.name}.diff": torch.full(layer.shape, 7e4)})
     assert layer.key in refused(base, tmp_path, lora, r"too large for fp16")
     assert tensors(merged(base, tmp_path / "out.safetensors", lora, precision="bf16"))[layer.key].isfinite().all()
+
+
+def test_overflow_of_float32_itself_is_told(base, tmp_path):
+    layer = lora_files.layers_of(base)[0]
+    lora = lora_files.save(tmp_path / "x.safetensors", {f"{layer.name}.diff": torch.full(layer.shape, 3e38)})
+    refused(base, tmp_path, f"{lora}=2", "too large for fp32", precision="fp32")
 
 
 @pytest.mark.parametrize("name", ["lora", "vae", "flux"])

@@ -73,6 +73,14 @@ def test_weight_0_leaves_out(style, capsys):
         pass
 
 
+@pytest.mark.parametrize(
+    ("weights", "noted"), [("0,8", True), ("1,25", True), ("1,0", False), ("0,1", False), ("0.8,0.5", False), ("0.8", False)]
+)
+def test_a_decimal_comma_is_noticed(style, capsys, weights, noted):
+    with merge_parts.opened([f"style.safetensors={weights}"]):
+        assert ("decimals are written with a point" in capsys.readouterr().err) == noted
+
+
 def test_families_are_told_apart(style):
     xl = Layer(lora_files.SDXL_NAME, "unet", "", (8, 2048), "")
     other = lora_files.write(style.with_name("xl.safetensors"), [xl], metadata={})

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import lora_files
 import tagger_model
 import tools
 import upscale_files
@@ -276,6 +277,48 @@ def test_model_files_are_converted(house):
         assert {*found} == {*tensors} and all(torch.equal(found[key], tensor) for key, tensor in tensors.items())
     done = launch(house, "convert.ps1", of_windows(folder / "old.safetensors"), "-Precision", "fp16", "-NoPause")
     assert done.returncode == 0 and (folder / "old-fp16.safetensors").is_file(), done.stdout + done.stderr
+
+
+def test_a_lora_is_merged_extracted_again_and_looked_into(house):
+    """Two mapped models at a time, threads, a LoRA file that Windows' own torch writes and reads."""
+    folder = house / "loras \u732b"
+    folder.mkdir(exist_ok=True)
+    base = house / "models" / "pocket.safetensors"
+    lora_files.write(folder / "style \u00e9.safetensors", lora_files.layers_of(base), size=0.03)  # its alpha is half its rank
+    python = of_windows(house / "venv" / "001" / "Scripts" / "python.exe")
+    merged, again = folder / "merged.safetensors", folder / "again.safetensors"
+    words = [
+        of_windows(folder / "style \u00e9.safetensors") + "=0.5",
+        "--into",
+        "pocket",
+        "--precision",
+        "fp32",
+        "--out",
+        of_windows(merged),
+    ]
+    done = start(house, python, "py\\lora.py", "merge", *words, python=False)
+    assert done.returncode == 0 and "216 of 216 layers found" in done.stderr, done.stdout + done.stderr
+    words = [
+        "-Base",
+        of_windows(base),
+        "-Tuned",
+        of_windows(merged),
+        "-Out",
+        of_windows(again),
+        "-Rank",
+        "4",
+        "-Precision",
+        "fp32",
+        "-NoPause",
+    ]
+    done = launch(house, "extract.ps1", *words)
+    assert done.returncode == 0 and "216 layers, rank 4" in done.stdout, done.stdout + done.stderr
+    given, found = load_file(folder / "style \u00e9.safetensors"), load_file(again)
+    name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    deltas = [tensors[f"{name}.lora_up.weight"] @ tensors[f"{name}.lora_down.weight"] for tensors in (given, found)]
+    assert torch.allclose(deltas[0] * 0.25, deltas[1], rtol=1e-3, atol=1e-5)
+    done = start(house, python, "py\\lora.py", "info", "--json", of_windows(again), python=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["kind"] == "lora", done.stdout + done.stderr
 
 
 HOLD = "import sys; file = open(sys.argv[1], 'rb'); print('held', flush=True); sys.stdin.read()"

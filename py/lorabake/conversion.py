@@ -133,5 +133,5 @@ def same(first: torch.Tensor, second: torch.Tensor) -> bool:
 def _as_whole_numbers(*tensors: torch.Tensor) -> list[torch.Tensor]:
     """The bits of tensors, in words of 8 bytes where they allow it: nine times as fast to compare as halves are."""
     flat = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in tensors]
-    fits = all((tensor.numel() | tensor.storage_offset()) % 8 == 0 and tensor.data_ptr() % 8 == 0 for tensor in flat)
+    fits = all(tensor.numel() % 8 == 0 and int(tensor.storage_offset()) % 8 == 0 and tensor.data_ptr() % 8 == 0 for tensor in flat)
     return [tensor.view(torch.int64) for tensor in flat] if fits else flat

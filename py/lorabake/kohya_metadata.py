@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lorabake import kohya, metadata, said
+from lorabake import kohya, metadata, said, said_tags
+from lorabake.folder_names import repeats_of
 from lorabake.kinds import plain
 from lorabake.settings import OPTIMIZERS, SCHEDULERS
 from lorabake.settings_later import NOT_YET_VALUES, topic_of
@@ -27,7 +28,7 @@ TOLD = set(
     lr_warmup_steps batch_size_per_device gradient_accumulation_steps resolution enable_bucket min_bucket_reso max_bucket_reso
     bucket_no_upscale clip_skip max_token_length seed noise_offset min_snr_gamma flip_aug shuffle_caption keep_tokens prior_loss_weight
     max_grad_norm mixed_precision gradient_checkpointing cache_latents multires_noise_discount huber_schedule huber_scale huber_c
-    noise_offset_random_strength
+    noise_offset_random_strength validation_split
     """.split()
 )
 
@@ -41,6 +42,7 @@ def lines(meta: Meta) -> list[Line]:
             found.append(Line(key, value, f"ss_{source}"))
     if any(key.startswith("ss_") for key in meta):
         found.append(Line("train.scale_lr_by_batch", False, "other trainers use their rates as they are"))
+        found.append(Line("data.holdout", said.number(meta.get("ss_validation_split", "")) or 0, "pictures kept aside there"))
         # Absent means what the reference trainer does without the setting.
         found += [Line("model.clip_skip", 1, "not set there, which means 1")] if not said.setting(meta, "clip_skip") else []
         found += [Line("model.max_token_length", 75, "not set there, which means 75")] if not said.setting(meta, "max_token_length") else []
@@ -138,6 +140,7 @@ def _scheduler(meta: Meta) -> Iterator[Line]:
 
 
 def _buckets(meta: Meta) -> Iterator[Line]:
+    """Resolution, buckets, and the repeats of a folder whose name does not hold them."""
     if size := said.size_px(said.setting(meta, "resolution")):
         side = round((size[0] * size[1]) ** 0.5 / 8) * 8
         other = f"ss_resolution: the square nearest to {size[0]} x {size[1]}"
@@ -149,6 +152,9 @@ def _buckets(meta: Meta) -> Iterator[Line]:
         for end in ("min", "max"):
             if px := said.whole(said.setting(meta, f"{end}_bucket_reso")):
                 yield Line(f"data.{end}_bucket", px, f"ss_{end}_bucket_reso")
+    plain_folders = [folder for folder in said_tags.folders(meta) if not folder.regularization]
+    if len(plain_folders) == 1 and plain_folders[0].repeats and not repeats_of(plain_folders[0].name):
+        yield Line("data.repeats", plain_folders[0].repeats, "of the one folder, whose name does not say it")
     no_upscale = said.flag(said.setting(meta, "bucket_no_upscale"))
     if no_upscale is not None:
         yield Line("data.upscale_small", not no_upscale, "ss_bucket_no_upscale, its opposite")
@@ -174,8 +180,9 @@ def network_lines(meta: Meta, network: Mapping[str, Any], kind: str) -> list[Lin
         ("conv_alpha", network.get("conv_alpha"), args.get("conv_alpha", "")),
     ):
         alpha = said.number(told) or (max(values) if values else None)
+        source = "ss_network_alpha" if key == "alpha" else "ss_network_args"
         if alpha and (key == "alpha" or network.get("conv_rank")):
-            found.append(Line(f"network.{key}", alpha, "ss_network_alpha" if said.number(told) and key == "alpha" else "from the file"))
+            found.append(Line(f"network.{key}", alpha, source if said.number(told) else "from the tensors"))
     sides = set(network.get("layers", {}))
     if sides == {"unet"} or (sides and "unet" not in sides):
         found.append(Line("network.target", "unet" if "unet" in sides else "text_encoder", "the file has layers of nothing else"))
@@ -200,8 +207,8 @@ def left(meta: Meta, kind: str) -> list[str]:
     for name, value in asked.items():
         if name not in TOLD and value.strip().lower() not in OFF and value != defaults.get(name) and name not in kohya.NOTHING_TO_SET:
             found.append(_no_key(said.clean(name, 60), said.clean(value, 80)))
-    if said.text(meta, "ss_vae_name"):
-        found.append(f"vae {said.text(meta, 'ss_vae_name')}: model.vae, not yet ({topic_of('model.vae')})")
+    if vae := said.text(meta, "ss_vae_name").replace("\\", "/").rpartition("/")[2]:
+        found.append(f"vae {vae}: model.vae, not yet ({topic_of('model.vae')})")
     if str(meta.get("modelspec.prediction_type", "")).lower().startswith("v"):
         found.append(f"v-prediction: model.prediction, not yet ({topic_of('model.prediction')})")
     return found

@@ -1,6 +1,8 @@
 """Which keys of a LoRA file A1111 loads: a name up to its first dot is a layer, and every layer must be of a type that it knows.
 
-Facts read in AUTOMATIC1111/stable-diffusion-webui 1.10, extensions-builtin/Lora (networks.py, network_*.py), in November 2026. No torch.
+Facts read in November 2026: extensions-builtin/Lora/networks.py of AUTOMATIC1111/stable-diffusion-webui (commit 873edba4, and a stored copy
+of the later state with SD 3 in it, whose repository was not named), network_*.py in the copy that Forge dfdcbab6 carries
+(packages_3rdparty/webui_lora_collection). The program itself was not run. No torch.
 """
 
 from collections.abc import Mapping

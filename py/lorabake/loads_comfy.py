@@ -1,7 +1,8 @@
 """Which keys of a LoRA file ComfyUI loads, and Forge, which took over an older state of it: for each layer they ask for the keys they know.
 
-Facts read in Comfy-Org/ComfyUI 17358c8f (comfy/lora.py, comfy/weight_adapter) and lllyasviel/stable-diffusion-webui-forge dfdcbab6
-(packages_3rdparty/comfyui_lora_collection), in November 2026. No torch.
+Facts read in November 2026: Comfy-Org/ComfyUI 17358c8f (names, comfy/lora.py), comfyanonymous/ComfyUI's weight_adapter (lora.py 0323d874,
+oft.py 3684cff3, the list of types 0bca89eb) and lllyasviel/stable-diffusion-webui-forge dfdcbab6 (sd_forge_lora, comfyui_lora_collection).
+LoHa, LoKr and GLoRA go by Forge's older copy, BOFT by its place in the list alone. The programs themselves were not run. No torch.
 """
 
 from functools import cache

@@ -5,7 +5,6 @@ Names and shapes: families/lora_names.py, families/lora_keys.py. Not here: other
 
 import json
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -17,7 +16,6 @@ from lorabake.families.lora_keys import ALPHA, DOWN, UP, Keys
 from lorabake.model_kinds import FAMILY_TITLES, FileKind
 from lorabake.tensor_files import Source, Spec
 
-PEFT_CONFIG = "lora_adapter_metadata"  # where diffusers keeps the alpha of its LoRAs (0.34 on)
 _PEFT_SUFFIXES = {DOWN: "lora_A.weight", UP: "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 _LYCORIS = ("loha", "lokr", "full", "ia3", "glora")
 
@@ -73,7 +71,7 @@ def _to_kohya(source: Source, keys: Keys, kind: FileKind) -> Conversion:
             found.add(f"{name}.{suffix}", key, _spec(source, key, shape))
         if ALPHA not in tensors and DOWN in tensors and keys.dialect != "kohya":
             rank = source.contents.shapes[tensors[DOWN]][0]
-            alpha = adapter_alpha(source.contents.metadata.get(PEFT_CONFIG, ""), layer, rank)
+            alpha = lora_keys.adapter_alpha(source.contents.metadata.get(lora_keys.CONFIG, ""), layer, rank)
             found.constants[f"{name}.{ALPHA}"] = torch.tensor(alpha)
             found.specs[f"{name}.{ALPHA}"] = Spec(_spec(source, tensors[UP]).dtype, ())
     for key in keys.strange:
@@ -87,46 +85,14 @@ def _to_kohya(source: Source, keys: Keys, kind: FileKind) -> Conversion:
 
 
 def _kohya_name(layer: str, kind: FileKind, source: Source) -> str:
-    sdxl = kind.family == "sdxl"
     try:
-        if "." in layer:
-            return lora_names.from_peft(layer, sdxl=sdxl)
-        if lora_names.prefix_of(layer) != lora_names.UNET:
-            return layer
-        path = lora_names.dotted(layer)
-        return lora_names.underscored(lora_names.UNET, lora_names.to_sgm(path) if sdxl else lora_names.from_sgm(path))
+        return lora_names.kohya_name(layer, kind.family)
     except KeyError as error:
         raise UserError(
             f'the layer "{layer[:80]}" has no name in {FAMILY_TITLES[kind.family]} LoRAs',
             where=str(source.path),
             todo="--dialect keep leaves all names as they are",
         ) from error
-
-
-def adapter_alpha(config: str, layer: str, rank: int) -> float:
-    """alpha of a PEFT layer, so that alpha / rank is the strength it was trained with; the rank itself where nothing is said.
-
-    `config` is the JSON of diffusers' LoRA files: PEFT's LoraConfig, each key behind its part (`unet.lora_alpha`).
-    """
-    part, _, path = layer.removeprefix("base_model.model.").partition(".")
-    table = _table(config)
-    options = {key.removeprefix(f"{part}."): value for key, value in table.items() if key.startswith(f"{part}.")} or table
-    alpha, own_rank = options.get("lora_alpha"), options.get("r") or rank
-    for pattern, value in (options.get("alpha_pattern") or {}).items():
-        if path == pattern or path.endswith(f".{pattern}"):
-            alpha, own_rank = value, rank
-    if not isinstance(alpha, int | float) or not isinstance(own_rank, int | float) or own_rank <= 0:
-        return float(rank)
-    # "rslora" divides by the root of the rank (Kalajdzievski 2023)
-    return float(alpha) * rank**0.5 if options.get("use_rslora") else float(alpha)
-
-
-def _table(config: str) -> dict[str, Any]:
-    try:
-        table = json.loads(config) if config else {}
-    except (ValueError, RecursionError):
-        return {}
-    return table if isinstance(table, dict) else {}
 
 
 def _to_diffusers(source: Source, keys: Keys, kind: FileKind) -> Conversion:
@@ -182,7 +148,7 @@ def _peft_shape(shape: tuple[int, ...], suffix: str, size: layers.Layer | None) 
 
 def _metadata(source: Source, keys: Keys, kind: FileKind) -> dict[str, str]:
     """What is there; where no trainer wrote any, the least that readers want."""
-    found = {key: value for key, value in source.contents.metadata.items() if key != PEFT_CONFIG}
+    found = {key: value for key, value in source.contents.metadata.items() if key != lora_keys.CONFIG}
     if "ss_network_module" in found or kind.family not in FAMILY_TITLES:
         return found
     plain: list[tuple[int, float]] = []

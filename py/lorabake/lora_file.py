@@ -4,25 +4,23 @@ Names of diffusers and PEFT become kohya's, those of an SDXL U-Net the original 
 tensors compute (networks/deltas.py), the trainer's own reading of its own files (attach.py).
 """
 
-import json
-import re
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lorabake import hashes, model_kinds, modelfile, tensor_files
+from lorabake import console, hashes, model_kinds, modelfile, tensor_files
 from lorabake.errors import UserError
 from lorabake.families import lora_keys, lora_names
 from lorabake.networks import deltas
-from lorabake.wording import listed
+from lorabake.wording import counted, listed
 
 FAMILIES = ("sd1", "sd2", "sdxl")
+PART_TITLES = {"unet": "U-Net", "text_encoder": "text encoder"}
 REFUSED = ("oft", "ia3", "glora")
-PEFT_SETTINGS = "lora_adapter_metadata"  # diffusers' key: what a PEFT file does not say in tensors, alpha above all
 _ALONE_NOTHING = {lora_keys.ALPHA, "weight", "on_input"}
 
 
@@ -42,25 +40,19 @@ class Lora:
         return self.source.contents.metadata
 
     def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        return {suffix: self.source.contents.shapes[key] for suffix, key in self.layers[name].items()}
-
-    def _read(self, suffix: str, tensor: torch.Tensor) -> torch.Tensor:
-        """PEFT's magnitude is of the outputs, and has a shape of its own for convolutions."""
-        return tensor.flatten() if suffix == deltas.DORA and self.kind.dialect == "peft" else tensor
-
-    def empty(self, name: str) -> dict[str, torch.Tensor]:
-        """The layer's tensors without contents: enough to see whether they fit."""
-        return {
-            suffix: torch.ones(()) if suffix == lora_keys.ALPHA else self._read(suffix, torch.empty(shape, device="meta"))
-            for suffix, shape in self.shapes(name).items()
-        }
+        """Of the layer's tensors, as `tensors` gives them: PEFT's magnitude, which is of the outputs, as LyCORIS shapes such a one."""
+        found = {suffix: self.source.contents.shapes[key] for suffix, key in self.layers[name].items()}
+        if self.kind.dialect == "peft" and deltas.DORA in found:
+            ones = len(found.get(lora_keys.DOWN, (0, 0))) - 1
+            found[deltas.DORA] = (math.prod(found[deltas.DORA]), *(1 for _ in range(ones)))
+        return found
 
     def tensors(self, name: str, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """The tensors of one layer, copied in float32. Raises UserError for what is not finite."""
-        found = {}
+        found, shapes = {}, self.shapes(name)
         for suffix, key in self.layers[name].items():
             with self.source.tensor(key) as tensor:
-                found[suffix] = self._read(suffix, tensor.to(device, torch.float32, copy=True))
+                found[suffix] = tensor.to(device, torch.float32, copy=True).reshape(shapes[suffix])
             require_finite(found[suffix], self.path, key)
         if name in self._alphas and lora_keys.ALPHA not in found:
             found[lora_keys.ALPHA] = torch.tensor(self._alphas[name])
@@ -83,6 +75,11 @@ class Lora:
             return {"sha256": hashes.sha256_file(self.path)}
         return {"sshs_model_hash": hashes.sha256_file(self.path, skip=modelfile.read_header(self.path).data_start)}
 
+    def tell_strange(self) -> None:
+        """Say which tensors nothing is done with, because no program's names are like theirs."""
+        if self.strange:
+            console.say(f"  note: {counted(len(self.strange), 'tensor')} of unknown names left out: {listed(self.strange)}")
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[Lora]:
@@ -101,7 +98,7 @@ def opened(path: Path) -> Iterator[Lora]:
                 raise UserError(f"this LoRA is not whole: {error}", where=f"{path}: {name}", todo="download it again") from error
         if not layers:
             raise UserError("no key of this file names a layer", where=f"{path}: {listed(source.names())}")
-        alphas = _alphas(keys, source.contents, kind.family) if PEFT_SETTINGS in source.contents.metadata else {}
+        alphas = _alphas(keys, source.contents, kind.family) if lora_keys.CONFIG in source.contents.metadata else {}
         yield Lora(path, kind, layers, strange, source, alphas)
 
 
@@ -121,7 +118,7 @@ def _by_name(keys: lora_keys.Keys, family: str) -> tuple[dict[str, dict[str, str
     strange = list(keys.strange)
     for name, tensors in keys.layers.items():
         try:
-            known = kohya_name(name, family)
+            known = lora_names.kohya_name(name, family)
         except KeyError:
             strange += tensors.values()
             continue
@@ -132,35 +129,16 @@ def _by_name(keys: lora_keys.Keys, family: str) -> tuple[dict[str, dict[str, str
     return layers, tuple(strange)
 
 
-def kohya_name(name: str, family: str) -> str:
-    """A layer's name in kohya's words, from any dialect. Raises KeyError for one that has none."""
-    prefix = lora_names.prefix_of(name)
-    if not prefix:
-        return name if name.startswith("lycoris_") else lora_names.from_peft(name, sdxl=family == "sdxl")
-    if family == "sdxl" and name.startswith(("lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_")):
-        return lora_names.underscored(prefix, lora_names.to_sgm(lora_names.dotted(name)))
-    return name
-
-
 def _alphas(keys: lora_keys.Keys, contents: modelfile.Contents, family: str) -> dict[str, float]:
-    """Alpha by layer as diffusers' metadata has it: one for each part, others for names that a pattern ends on (PEFT's rule)."""
-    try:
-        settings: dict[str, Any] = json.loads(contents.metadata[PEFT_SETTINGS])
-        found = {}
-        for name, tensors in keys.layers.items():
-            root, _, path = name.partition(".")
-            alpha = settings.get(f"{root}.lora_alpha")
-            if alpha is None or lora_keys.DOWN not in tensors:
-                continue
-            for pattern, own in (settings.get(f"{root}.alpha_pattern") or {}).items():
-                if re.match(rf"(.*\.)?({pattern})$", path):
-                    alpha = own
-                    break
+    """Alpha by layer as diffusers' metadata has it, where the file has none in tensors."""
+    found = {}
+    for name, tensors in keys.layers.items():
+        if "." in name and lora_keys.DOWN in tensors:
             rank = contents.shapes[tensors[lora_keys.DOWN]][0]
-            found[kohya_name(name, family)] = float(alpha) * (rank**0.5 if settings.get(f"{root}.use_rslora") else 1)
-        return found
-    except (ValueError, TypeError, AttributeError, KeyError, re.error):
-        return {}  # as if it were not there: alpha = rank, what diffusers assumes then
+            with suppress(KeyError):
+                known = lora_names.kohya_name(name, family)
+                found[known] = lora_keys.adapter_alpha(contents.metadata[lora_keys.CONFIG], name, rank)
+    return found
 
 
 def require_finite(tensor: torch.Tensor, path: Path, key: str) -> None:

@@ -37,6 +37,8 @@ def main(options: argparse.Namespace) -> int:
 
 def facts_of(path: Path, *, fast: bool = False) -> dict[str, Any]:
     """Everything about one file or Diffusers folder. Raises UserError for what is no model file, or not whole."""
+    if not path.exists():
+        raise errors.UserError("there is no such file", where=str(path))
     contents = modelfile.read_contents(path)
     facts = model_facts.of_file(path, contents)
     if not fast:
@@ -86,6 +88,8 @@ def _means(norms: Mapping[str, float]) -> dict[str, float]:
 
 def file_hashes(path: Path, contents: modelfile.Contents) -> dict[str, Any]:
     """Full SHA-256 and its short forms; the hash that the file itself holds, and whether it is still true."""
+    if contents.size_bytes >= BAR_FROM_BYTES:
+        console.say("computing the hashes")
     start = modelfile.read_header(path).data_start if contents.format == "safetensors" else 0
     found = hashes.web_hashes(path, start)
     told: dict[str, Any] = {"sha256": found.sha256, "auto_v1": hashes.legacy_hash(path), "auto_v2": found.auto_v2}

@@ -44,7 +44,7 @@ def _sections(facts: Facts) -> Iterator[tuple[str, list[Row]]]:
     yield "Look at this first", [("!", line) for line in facts.get("warnings", ())]
     if is_lora:
         yield "Use", list(_use(facts, words, base, about))
-        yield "Loads in", list(_loads(facts.get("loads", {})))
+        yield "Loads in", [*_loads(facts.get("loads", {})), *_cure(facts)]
     yield "About", list(_about(about))
     if is_lora:
         yield "Network", list(_network(facts["network"]))
@@ -103,6 +103,13 @@ def _loads(loads: Facts) -> Iterator[Row]:
         yield "sizes", f"{sizes['layers']} {are} {small if sizes['smaller_model'] else other}"
 
 
+def _cure(facts: Facts) -> Iterator[Row]:
+    """What to do about names that not every program knows."""
+    programs = facts.get("loads", {}).get("programs", {})
+    if facts["network"]["dialect"] != "kohya" and any(verdict["loaded"] < verdict["of"] for verdict in programs.values()):
+        yield "what helps", f"kohya's names, which all of them know: python py/convert.py {said.clean(facts['file'])}"
+
+
 def _about(about: Facts) -> Iterator[Row]:
     for key, label in (("title", "title"), ("author", "author"), ("license", "licence"), ("description", "description")):
         yield label, about.get(key, "")
@@ -110,6 +117,7 @@ def _about(about: Facts) -> Iterator[Row]:
         ("comment", "comment"),
         ("tags", "tags"),
         ("merged_from", "merged from"),
+        ("made_from", "made from"),
         ("date", "date"),
         ("made_with", "made with"),
     ):
@@ -152,7 +160,7 @@ def _inside(facts: Facts) -> Iterator[Row]:
             continue
         size = f", {console.size(found['size_bytes'])}" if found["size_bytes"] else ""
         first = f" (first: {', '.join(said.clean(name, 60) for name in found['first'][:3])})" if "first" in found else ""
-        label = "other tensors" if part == "other" else part
+        label = part if part != "other" else "other tensors" if len(facts["parts"]) > 1 else "tensors"
         precision = f", {found['precision']}" if found["precision"] else ""
         yield label, f"{found['parameters']:,} numbers in {counted(found['tensors'], 'tensor')}{precision}{size}{first}"
     if facts["kind"] == "checkpoint":

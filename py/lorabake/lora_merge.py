@@ -25,11 +25,11 @@ from lorabake import (
 )
 from lorabake.errors import UsageError
 from lorabake.families import locate
+from lorabake.lora_file import PART_TITLES
 from lorabake.merge_parts import OUR_KEY, Weighted
 from lorabake.wording import counted, listed
 
 SUFFIX = ".safetensors"
-PARTS = {"unet": "U-Net", "text_encoder": "text encoder"}
 # True of the base, not of what comes out.
 _NO_LONGER_TRUE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
 
@@ -99,6 +99,7 @@ def into_lora(parts: Sequence[Weighted], out: Path, options: Namespace) -> str:
         precision = found.pop() if len(found) == 1 else "fp32"
     wish = merge_loras.Wish(options.rank, options.conv_rank, weights.DTYPES[precision], device.for_tool(options.device))
     made = merge_loras.merge(parts, family, wish)
+    merge_loras.require_effect(made.tensors, precision)
     plain, conv = made.ranks
     ranks = plain or conv
     one_conv = (conv[0], float(conv[0])) if plain and len(set(conv)) == 1 else None
@@ -107,7 +108,7 @@ def into_lora(parts: Sequence[Weighted], out: Path, options: Namespace) -> str:
     metadata |= merge_parts.kept_texts(parts) | {"modelspec.merged_from": ", ".join(merge_parts.titles(parts))}
     metadata |= {OUR_KEY: merge_parts.record(parts)}
     weights.save_lora(out, made.tensors, metadata=lora_metadata.dated(metadata), precision=precision)
-    for part, words in PARTS.items():
+    for part, words in PART_TITLES.items():
         if options.rank and part in made.wanted:
             console.say(f"{words}: {made.kept(part):.2%} of the norm of the sum is kept")
     return f"{console.size(out.stat().st_size)}, {counted(len(plain) + len(conv), 'layer')}, {_ranks(plain, conv)}, {precision}"

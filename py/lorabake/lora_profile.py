@@ -24,6 +24,8 @@ def main(options: argparse.Namespace) -> int:
 
 def write(path: Path, out: Path) -> None:
     """Raises UserError for what is no LoRA, and where `out` is there already."""
+    if not path.exists():
+        raise UserError("there is no such file", where=str(path))
     contents = modelfile.read_contents(path)
     kind = model_kinds.describe(contents)
     if not kind.is_lora():

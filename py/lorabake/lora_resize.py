@@ -17,7 +17,7 @@ import torch
 from lorabake import console, device, lora_file, lora_metadata, merge_loras, paths, weights
 from lorabake.errors import UsageError, UserError
 from lorabake.families import lora_names
-from lorabake.lora_file import Lora
+from lorabake.lora_file import PART_TITLES, Lora
 from lorabake.networks import deltas, lowrank
 from lorabake.networks.lora import ALPHA, DOWN, UP
 from lorabake.resize_metadata import resized_metadata
@@ -25,7 +25,6 @@ from lorabake.wording import counted, listed
 
 SUFFIX = ".safetensors"
 NOTHING = 1e-6  # a largest value of this or less is no change: rank 1
-PARTS = {"unet": "U-Net", "text_encoder": "text encoder"}
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,13 @@ def main(options: Namespace) -> int:
     began = time.monotonic()
     with lora_file.opened(path) as lora:
         console.say(f"{path.name}: {lora.kind.title()}; {counted(len(lora.layers), 'layer')}")
+        lora.tell_strange()
+        if lora.kind.dialect != "kohya":
+            console.say("  note: its names are those of diffusers; the new file has kohya's, which every program reads")
         precision = lora.precision() if options.precision == "keep" else options.precision
         wish = Wish(options.rank, options.conv_rank or options.rank, options.by, weights.DTYPES[precision], device.for_tool(options.device))
         made = resize(lora, wish)
+        merge_loras.require_effect(made.tensors, precision)
         metadata = resized_metadata(lora.metadata, made.cuts, alphas_of(made), wish.by)
         weights.save_lora(out, made.tensors, metadata=lora_metadata.dated(metadata), precision=precision)
     tell(made, wish)
@@ -109,6 +112,7 @@ def resize(lora: Lora, wish: Wish) -> Resized:
 
 
 def _require_ranks(lora: Lora) -> None:
+    """Raises UserError for types without a rank, and for tensors that do not fit each other."""
     kinds = {name: deltas.kind_of(tensors) for name, tensors in lora.layers.items()}
     other = [name for name, kind in kinds.items() if kind in ("loha", "lokr")]
     if other or "lora" not in kinds.values():
@@ -117,14 +121,16 @@ def _require_ranks(lora: Lora) -> None:
             where=f"{lora.path}: {listed(other or list(kinds))}",
             todo=f'lora.py merge "{lora.path.name}" --rank 32 --out lora.safetensors makes the nearest LoRA of it',
         )
+    for name, kind in kinds.items():
+        try:
+            _ = kind and deltas.shape_of(lora.shapes(name))
+        except ValueError as error:
+            raise UserError(f"this LoRA is damaged: {error}", where=f"{lora.path}: {name}") from error
 
 
 def resized(name: str, tensors: Mapping[str, torch.Tensor], wish: Wish) -> tuple[Cut, dict[str, torch.Tensor]]:
     """What was cut of a layer, and its new up, down and alpha; unchanged where it is not cut."""
-    try:
-        up, down = deltas.plain(tensors)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"its tensors do not fit each other: {str(error).splitlines()[0]}", where=name) from error
+    up, down = deltas.plain(tensors)
     kernel = merge_loras.has_kernel(down.shape)
     limit = wish.conv_rank if kernel else wish.rank
     old, scale = up.shape[1], deltas.scale_of(tensors)
@@ -169,7 +175,7 @@ def alphas_of(made: Resized) -> dict[str, float]:
 
 def tell(made: Resized, wish: Wish) -> None:
     """Ranks before and after, and what is kept, for each part; to stderr."""
-    for part, words in PARTS.items():
+    for part, words in PART_TITLES.items():
         for kernel in (False, True):
             cuts = [cut for cut in made.cuts if lora_names.part_of(cut.name) == part and cut.kernel == kernel]
             if not cuts:

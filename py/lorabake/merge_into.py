@@ -71,7 +71,7 @@ class Merger:
                 if not finite:
                     self.odd.append(name)
                 cast = tensor.to(self._dtype(tensor))
-                if finite:
+                if finite and cast is not tensor:
                     self._require_fits(name, cast, tensor)
                 put(cast)
                 return
@@ -84,9 +84,8 @@ class Merger:
 
     def _changed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """In float32 (float64 where the base has it). Every change is computed from the base itself, so their order is all the same."""
-        exact = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        base = tensor.to(self.device, exact)
-        changed = base.clone()
+        changed = tensor.to(self.device, torch.float64 if tensor.dtype == torch.float64 else torch.float32, copy=True)
+        base = tensor.to(self.device)
         for use in self.changes.weights.get(name, []):
             rows = slice(*use.layer.rows) if use.layer.rows else slice(None)
             found = deltas.change(use.part.lora.tensors(use.name, self.device), base[rows])
@@ -99,7 +98,7 @@ class Merger:
         return changed
 
     def _require_fits(self, name: str, cast: torch.Tensor, exact: torch.Tensor) -> None:
-        if cast.dtype != exact.dtype and not lora_file.is_finite(cast):
+        if not lora_file.is_finite(cast):
             precision = model_kinds.PRECISION_NAMES.get(tensor_files.NAMES[cast.dtype], str(cast.dtype))
             raise UserError(
                 f"a weight ({exact.abs().max().item():.3g}) is too large for {precision}",
@@ -139,21 +138,21 @@ def _place(part: Weighted, name: str, known: Mapping[str, Layer], source: Source
     layer = known.get(name)
     if layer is None:
         return [name]
-    tensors = part.lora.empty(name)
+    shapes = part.lora.shapes(name)
     use = Use(part, name, layer)
     bias = f"{layer.key.removesuffix('weight')}bias"
     try:
-        if deltas.kind_of(tensors):
-            deltas.change(tensors, torch.empty(layer.shape, device="meta"))
+        if deltas.kind_of(shapes):
+            deltas.require_fits(shapes, layer.shape)
             changes.weights.setdefault(layer.key, []).append(use)
-        if not any(suffix in tensors for suffix in deltas.BIAS):
+        if not any(suffix in shapes for suffix in deltas.BIAS):
             return []
         if bias not in source:
             return [f"{name} (its bias)"]
-        deltas.bias_delta(tensors, layer.shape[:1])
-    except (ValueError, RuntimeError) as error:
+        deltas.require_bias_fits(shapes, layer.shape[:1])
+    except ValueError as error:
         raise UserError(
-            f"this LoRA was made for a base model of other sizes: {str(error).splitlines()[0]}",
+            f"this LoRA was made for a base model of other sizes: {error}",
             where=f"{part.lora.path}: {name}",
             todo="use a LoRA of the same family and size as the base model",
         ) from error

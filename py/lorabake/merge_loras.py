@@ -133,12 +133,12 @@ def layers_kernel(name: str, full: Mapping[str, layers.Layer]) -> Shape:
 
 
 def _shape_of(part: Weighted, name: str, kernel: Shape) -> Shape:
-    empty = part.lora.empty(name)
+    shapes = part.lora.shapes(name)
     try:
-        shape = tuple(deltas.formed(empty).shape)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"its tensors do not fit each other: {str(error).splitlines()[0]}", where=f"{part.lora.path}: {name}") from error
-    if len(shape) == 2 and torch.Size(kernel).numel() > 1 and deltas.kind_of(empty) in ("loha", "lokr"):
+        shape = deltas.shape_of(shapes)
+    except ValueError as error:
+        raise UserError(f"this LoRA is damaged: {error}", where=f"{part.lora.path}: {name}") from error
+    if len(shape) == 2 and torch.Size(kernel).numel() > 1 and deltas.kind_of(shapes) in ("loha", "lokr"):
         shape = (shape[0], shape[1] // torch.Size(kernel).numel(), *kernel)
     if len(shape) not in (2, 4):
         raise UserError(f"it changes a weight of {shape}, which a LoRA cannot", where=f"{part.lora.path}: {name}")
@@ -210,3 +210,13 @@ def cast_or_refuse(tensor: torch.Tensor, dtype: torch.dtype, key: str) -> torch.
             f"a weight ({tensor.abs().max().item():.3g}) is too large for {names}", where=key, todo="add --precision fp32 (or bf16)"
         )
     return cast
+
+
+def require_effect(tensors: Mapping[str, torch.Tensor], precision: str) -> None:
+    """Raises UserError where all that would be written is zero, as after numbers too small for the precision."""
+    if not any(tensor.any() for key, tensor in tensors.items() if key.endswith((UP, *deltas.WHOLE, *deltas.BIAS))):
+        raise UserError(
+            "the new LoRA would have no effect: all its weights are zero",
+            allowed=f"they were zero before, or are too small for {precision}",
+            todo="look at the file with: lora.py info FILE; or add --precision fp32",
+        )

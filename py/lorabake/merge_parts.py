@@ -4,6 +4,7 @@ metadata. Not here: the merging (merge_into.py, merge_loras.py).
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from lorabake import __version__, console, lora_file, lora_metadata, model_kinds
 from lorabake.errors import UsageError, UserError
 from lorabake.families import lora_names
 from lorabake.lora_file import Lora
-from lorabake.wording import counted, listed
+from lorabake.wording import counted
 
 OUR_KEY = "lorabake_merge"
 # Texts of several LoRAs that are put one behind the other, and those that are kept where all agree.
@@ -62,24 +63,29 @@ def parse(text: str) -> tuple[Path, float, float]:
 @contextmanager
 def opened(texts: Sequence[str]) -> Iterator[list[Weighted]]:
     """The LoRAs of a command line, open; those of weight 0 are left out, and that is said. Raises UserError where none is left."""
-    wanted = [parse(text) for text in texts]
+    wanted = [(given, *parse(given)) for given in texts]
     with ExitStack() as stack:
         parts = []
-        for path, unet, text in wanted:
+        for given, path, unet, text in wanted:
             part = Weighted(stack.enter_context(lora_file.opened(path)), unet, text)
             if not any(part.weight(name) for name in part.lora.layers):
                 console.say(f"{path.name}: weight 0, left out")
                 continue
             parts.append(part)
             console.say(f"{path.name}: {part.lora.kind.title()}; {counted(len(part.lora.layers), 'layer')}; {part.words()}")
-            if part.lora.strange:
-                left = counted(len(part.lora.strange), "tensor")
-                console.say(f"  note: {left} of unknown names left out: {listed(part.lora.strange)}")
+            if _like_a_decimal(given):
+                console.say("  note: a comma stands between U-Net and text encoder; decimals are written with a point, as in 0.8")
+            part.lora.tell_strange()
         if not parts:
             raise UserError(
                 "nothing is left to merge: every weight is 0", todo="give at least one weight other than 0, as in style.safetensors=0.8"
             )
         yield parts
+
+
+def _like_a_decimal(given: str) -> bool:
+    """`=0,8` may be meant as 0.8; `=1,0` and `=0,1` are what they say."""
+    return re.search(r"=-?\d+,0*([2-9]|\d{2,})$", given) is not None
 
 
 def require_same_family(parts: Sequence[Weighted]) -> str:

@@ -21,8 +21,8 @@ from lorabake.hashes import Hashes
 from lorabake.networks import NETWORKS
 from lorabake.plan_data import Picture, PlannedFolder
 from lorabake.plan_types import Plan
+from lorabake.said import OUR_KEY
 
-OUR_KEY = "lorabake"
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "bitsandbytes")
 PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
 OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw8bit": "bitsandbytes.optim.adamw.AdamW8bit"}

@@ -10,12 +10,12 @@ from typing import Any
 
 from lorabake import lora_loading, model_kinds, modelfile, said, said_tags
 from lorabake.families import lora_keys, lora_names
-from lorabake.metadata import OUR_KEY
 from lorabake.modelfile import Contents
+from lorabake.said import OUR_KEY
 
 FIRST = 5  # so many names stand for a longer list
 MOST_TAGS = 200
-UNET, VAE, EMA = "U-Net", "VAE", "averaged copy (EMA)"
+UNET, VAE, EMA = "U-Net", "VAE", "EMA copy"
 _PARTS = (
     (UNET, ("model.diffusion_model.", "unet/")),
     ("text encoder", ("cond_stage_model.", "conditioner.embedders.0.", "text_encoder/")),
@@ -171,10 +171,14 @@ def about(meta: Mapping[str, str]) -> dict[str, Any]:
         "merged_from": ("modelspec.merged_from",),
     }
     found: dict[str, Any] = {name: value for name, candidates in keys.items() if (value := said.text(meta, *candidates))}
+    if "lorabake_merge" in meta:
+        found.pop("merged_from", None)  # made_from says it, with the weights
     if found.get("comment") == found.get("description"):
         found.pop("comment", None)
     if day := said.moment(meta.get("modelspec.date", "")) or said.moment(meta.get("ss_training_finished_at", "")):
         found["date"] = day.isoformat(sep=" ", timespec="minutes")
+    if origin := made_from(meta):
+        found["made_from"] = origin
     if made_by := maker(meta):
         found["made_with"] = made_by
     if meta.get("modelspec.thumbnail", "").startswith("data:"):
@@ -182,11 +186,27 @@ def about(meta: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def made_from(meta: Mapping[str, str]) -> str:
+    """What our own tools made the file of, in words; "" for a trained one."""
+    extracted, merged = said.table(meta.get("lorabake_extract", "")), said.table(meta.get("lorabake_merge", ""))
+    if extracted:
+        tuned, base = (said.clean(said.table(extracted.get(name)).get("name", ""), 80) for name in ("tuned", "base"))
+        return f"the difference of {tuned} and {base}"
+    pieces = []
+    for row in said.rows(merged.get("loras")):
+        weights = dict.fromkeys(said.clean(row.get(part, ""), 12) for part in ("unet", "text_encoder"))
+        pieces.append(f"{said.clean(row.get('file', ''), 80)} at {' and '.join(weights)}")
+    base = said.clean(said.table(merged.get("base")).get("file", ""), 80)
+    return ", ".join([base] * bool(base) + pieces)
+
+
 def maker(meta: Mapping[str, str]) -> str:
     """The program that wrote the file, by the signs that it leaves."""
     version = said.text(meta, "modelspec.implementation_version")
     if OUR_KEY in meta:
         return f"lorabake {said.clean(said.table(meta[OUR_KEY]).get('version', ''), 40)}".strip()
+    if version.startswith("lorabake/"):
+        return version.replace("/", " ", 1)
     if any(key.startswith("ot_") for key in meta):
         return "OneTrainer"
     software = said.table(meta.get("software", ""))

@@ -23,7 +23,16 @@ _ENCRYPTED = 0x1
 
 # What torch's weights-only loader rebuilds by itself.
 PLAIN = frozenset(
-    {"collections.OrderedDict", "collections.Counter", "torch.Size", "torch.device", "torch.Tensor", "torch.nn.parameter.Parameter"}
+    {
+        "__builtin__.set",
+        "builtins.set",
+        "collections.OrderedDict",
+        "collections.Counter",
+        "torch.Size",
+        "torch.device",
+        "torch.Tensor",
+        "torch.nn.parameter.Parameter",
+    }
     | {f"torch._utils._rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state")}
     | {f"torch.{name}Storage" for name in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")}
     | {"torch.storage.TypedStorage", "torch.storage.UntypedStorage"}
@@ -49,6 +58,7 @@ BOOKKEEPING = frozenset(
         "_codecs.encode",
     }
 )
+PARAMETERS = "torch.nn.modules.container.ParameterDict"  # in which the first embeddings keep their vectors
 # Everything that the pure-Python unpickler raises on bytes that are no pickle.
 MALFORMED = (
     pickle.UnpicklingError,
@@ -73,7 +83,7 @@ class Outline:
     dtypes: dict[str, str] = field(default_factory=dict)
 
     def unknown(self) -> tuple[str, ...]:
-        return tuple(name for name in self.names if name not in PLAIN and name not in BOOKKEEPING)
+        return tuple(name for name in self.names if name not in PLAIN | BOOKKEEPING | {PARAMETERS})
 
 
 # torch's name of a storage without "Storage", or of a dtype -> safetensors' name.
@@ -112,6 +122,20 @@ class Inert(dict):
         pass
 
 
+class Parameters(dict):
+    """Stands for PARAMETERS: a table of the tensors in it, and nothing else of what the pickle says."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Parameters":
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        inside = state.get("_parameters") if isinstance(state, dict) else None
+        self.update(inside if isinstance(inside, dict) else {})
+
+
 # The pure-Python unpickler, because the C one reserves memory for any memo index that the file names (one opcode can ask for
 # 64 GB); `_Unpickler` has been part of CPython's pickle.py since 3.1.
 class _Reader(pickle._Unpickler):
@@ -127,6 +151,8 @@ class _Reader(pickle._Unpickler):
             return OrderedDict
         if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
             return _shape
+        if f"{module}.{name}" == PARAMETERS:
+            return Parameters
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda data, *rest: data
         dtype = DTYPES.get(name.removesuffix("Storage"), "") if module == "torch" else ""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lorabake import plan_checked
 from lorabake.console import duration, size
+from lorabake.folder_names import repeats_of
 from lorabake.plan_data import Picture, PlannedFolder, cropped, enlarged, training_looks
 from lorabake.plan_types import Plan
 from lorabake.profile import Loaded
 from lorabake.scan import Scan
-from lorabake.scan_layout import repeats_of
 from lorabake.tag_query import plain, plain_tags
 from lorabake.wording import counted, listed
 

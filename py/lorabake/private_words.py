@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorabake import said
-from lorabake.metadata import OUR_KEY
-from lorabake.scan_layout import repeats_of
+from lorabake.folder_names import repeats_of
+from lorabake.said import OUR_KEY
 
 SESSION = "ss_session_id"
 PATH = "(path)"
@@ -21,12 +21,13 @@ REGULARIZATION = "regularization "  # stands before a folder's name in our own r
 DEEPEST = 8
 _HEAD = (
     r"(?:file:[\\/]+)?"
-    r"(?:[A-Za-z]:[\\/]|\\\\[^\\/\s\"']+[\\/]|~[\\/]|%\w+%[\\/]|\$\{?\w+\}?[\\/]"
+    r"(?:[A-Za-z]:[\\/]|\\{2,}[^\\/\s\"']+[\\/]|~[\\/]|%\w+%[\\/]|\$\{?\w+\}?[\\/]"
     r"|/(?:home|Users|root|mnt|media|Volumes)(?=[\\/]|$)|/[^\\/\s\"'<>|*?,;]+/[^\s\"'<>|*?,;]|file:[\\/]+)"
 )
 _FREE = r"(?<![\w:/\\.~%$])"  # not inside a word or a web address
-_QUOTED = re.compile(rf"(?P<quote>[\"'])(?P<path>{_HEAD}(?:(?!(?P=quote)).)*)", re.DOTALL)
-_OPEN = re.compile(rf"{_FREE}{_HEAD}[^\r\n\"<>|*?]*")
+# A quote ends a path only where something of a list follows it: names hold apostrophes.
+_QUOTED = re.compile(rf"(?P<quote>[\"'])(?P<path>{_HEAD}(?:(?!(?P=quote)\s*(?:[,\])}};:]|$)).)*)", re.DOTALL)
+_OPEN = re.compile(rf"{_FREE}{_HEAD}[^\r\n]*")
 _MODEL = re.compile(r"[^\\/]+\.(?:safetensors|ckpt|pt|pth|bin)", re.IGNORECASE)
 _USER = re.compile(r"(?:[\\/](?:Users|home|Documents and Settings)[\\/])([^\\/\"'\r\n]{3,40})(?=[\\/])", re.IGNORECASE)
 _NOBODY = {"public", "user", "users", "admin", "default", "ubuntu", "administrator"}

@@ -12,8 +12,8 @@ from typing import Any
 
 from lorabake import kohya_metadata, model_facts, model_kinds, paths, profile, said, said_tags, yaml_lines
 from lorabake.families import FAMILIES, POCKET, POCKET_FILE, lora_keys
-from lorabake.metadata import OUR_KEY
 from lorabake.modelfile import Contents
+from lorabake.said import OUR_KEY
 from lorabake.settings import BLOCKS, keys
 from lorabake.yaml_lines import Line
 

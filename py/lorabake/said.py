@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+OUR_KEY = "lorabake"  # of the metadata of our own files
 NOTHING = ("", "none", "null")
 LARGEST_NUMBER = 1e15
 FIRST_YEAR_S, LAST_YEAR_S = 946_684_800, 4_102_444_800  # 2000 to 2100

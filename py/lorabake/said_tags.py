@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lorabake import said
-from lorabake.scan_layout import repeats_of
+from lorabake.folder_names import repeats_of
 
 MOST_SHARE = 0.8  # a tag on so many of the pictures is taken for one that belongs to the LoRA
 

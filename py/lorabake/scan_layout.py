@@ -12,12 +12,12 @@ from pathlib import Path
 
 from lorabake import images, paths
 from lorabake.errors import UserError
+from lorabake.folder_names import repeats_of
 from lorabake.settings import Profile
 from lorabake.wording import counted, listed
 
 MANY_REPEATS = 100  # a larger number in front of a name is more likely a year or a date
 FOUND_MOST, DEPTH_MOST = 5000, 3  # where a search for pictures in deeper folders gives up
-NUMBERED = re.compile(r"\s*([+-]?[0-9]{1,9})\s*(?:_(.*))?", re.DOTALL)
 NEARLY = re.compile(r"\s*([0-9]{1,4})\s*[xX]?[\s\-.]*(\D.*)", re.DOTALL)
 # Files that somebody may take for training pictures, of formats that are not read here.
 LIKE_PICTURES = frozenset(
@@ -69,12 +69,6 @@ class Remarks:
             seen.setdefault(name.lower(), []).append(Path(name).name)
         for clash in [group for group in seen.values() if len(group) > 1][:3]:
             self.warn(f"{' and '.join(clash)} differ only in capital letters: Windows keeps one of them; rename the other")
-
-
-def repeats_of(name: str) -> tuple[int, str] | None:
-    """(repeats, concept) of `5_ConceptA`; None when the name has no such number. Underscores and spaces of the concept are kept."""
-    match = NUMBERED.fullmatch(name)
-    return (int(match[1]), match[2] or "") if match else None
 
 
 def listing(folder: Path) -> Listing:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorabake import journal, masks
 from lorabake.errors import UserError
-from lorabake.scan_layout import repeats_of
+from lorabake.folder_names import repeats_of
 from lorabake.tag_files import Captioned
 
 REJECTED = "_rejected"

@@ -7,7 +7,7 @@ gives one only where there are several folders. Names in memory; nothing is read
 from collections.abc import Iterable, Mapping, Sequence
 
 from lorabake.errors import UsageError
-from lorabake.scan_layout import repeats_of
+from lorabake.folder_names import repeats_of
 
 AUTO = "auto"
 Wish = str | Mapping[str, str] | None

@@ -46,6 +46,7 @@ def _load_pickle(path: Path, only: Callable[[str], bool] | None) -> dict[str, to
     if unknown:
         raise pickles.refuse_unknown(path, unknown)
     stand_ins: list[Any] = [(pickles.Inert, name) for name in sorted(pickles.BOOKKEEPING)]
+    stand_ins.append((pickles.Parameters, pickles.PARAMETERS))
     try:
         with torch.serialization.safe_globals(stand_ins):
             loaded = torch.load(str(path), map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)

@@ -4,12 +4,15 @@ Dialects: `kohya` (`lora_unet_....lora_down.weight`, LyCORIS's types too), `peft
 `diffusers` (`unet....to_q.lora.down.weight` or `...processor.to_q_lora.down.weight`, what it wrote before).
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lorabake.families import lora_names
 
+CONFIG = "lora_adapter_metadata"  # where diffusers keeps the alpha of its LoRAs (0.34 on)
 DOWN, UP, MID, ALPHA = "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha"
 # Everything that stands behind the layer's name in kohya's and LyCORIS's files, by the type of network it belongs to.
 SUFFIXES: Mapping[str, tuple[str, ...]] = {
@@ -82,3 +85,30 @@ def is_lora(keys: Iterable[str]) -> bool:
     found = read(keys)
     telling = [suffix for tensors in found.layers.values() for suffix in tensors if suffix not in (ALPHA, "weight")]
     return len(telling) * 4 > len(keys)
+
+
+def adapter_alpha(config: str, layer: str, rank: int) -> float:
+    """alpha of a PEFT layer, so that alpha / rank is the strength it was trained with; the rank itself where nothing is said.
+
+    `config` is the JSON of diffusers' LoRA files (CONFIG): PEFT's LoraConfig, each key behind its part (`unet.lora_alpha`).
+    """
+    part, _, path = layer.removeprefix("base_model.model.").partition(".")
+    table = _table(config)
+    options = {key.removeprefix(f"{part}."): value for key, value in table.items() if key.startswith(f"{part}.")} or table
+    alpha, own_rank = options.get("lora_alpha"), options.get("r") or rank
+    patterns = options.get("alpha_pattern")
+    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
+        if path == pattern or path.endswith(f".{pattern}"):
+            alpha, own_rank = value, rank
+    if not isinstance(alpha, int | float) or not isinstance(own_rank, int | float) or own_rank <= 0:
+        return float(rank)
+    # "rslora" divides by the root of the rank (Kalajdzievski 2023)
+    return float(alpha) * rank**0.5 if options.get("use_rslora") else float(alpha)
+
+
+def _table(config: str) -> dict[str, Any]:
+    try:
+        table = json.loads(config) if config else {}
+    except (ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}

@@ -80,3 +80,16 @@ def from_peft(name: str, *, sdxl: bool) -> str:
     if not path.startswith("text_model.") and path.startswith(("encoder.", "final_layer_norm")):
         path = f"text_model.{path}"
     return underscored(TEXT_1 if sdxl and root == "text_encoder" else _PEFT_ROOTS[root], path)
+
+
+def kohya_name(name: str, family: str) -> str:
+    """A layer's name in kohya's words, from any dialect: SDXL's U-Net as in its original layout, others as in diffusers'. Raises KeyError.
+
+    What begins like kohya's and is no layer of a U-Net comes back as it is, LyCORIS's own `lycoris_...` too.
+    """
+    if not (prefix := prefix_of(name)):
+        return name if name.startswith("lycoris_") else from_peft(name, sdxl=family == "sdxl")
+    if prefix != UNET:
+        return name
+    path = dotted(name)
+    return underscored(UNET, to_sgm(path) if family == "sdxl" else from_sgm(path))

@@ -5,6 +5,7 @@ reading (lora_file.py), OFT, IA3 and GLoRA, which are refused by name there. LoR
 LoKr and the Tucker forms: Yeh et al. 2023 (LyCORIS); DoRA: Liu et al. 2024.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -25,6 +26,8 @@ _NEEDS = {
 }
 _SIGNS = {"lora": "lora_", "loha": "hada_", "lokr": "lokr_"}
 Tensors = Mapping[str, torch.Tensor]
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
 
 
 def kind_of(names: Mapping[str, object]) -> str:
@@ -52,12 +55,68 @@ def scale_of(tensors: Tensors) -> float:
     return (float(tensors[ALPHA]) or rank) / rank if rank and ALPHA in tensors else 1.0
 
 
-def delta(tensors: Tensors, shape: tuple[int, ...]) -> torch.Tensor:
-    """What is added to a base weight of `shape` (out, in, *kernel) at strength 1: float32, of that shape. A magnitude is not looked at.
+def shape_of(shapes: Shapes) -> Shape:
+    """What `formed` gives for tensors of these shapes; nothing is computed. Raises ValueError where they do not fit each other."""
+    match kind_of(shapes):
+        case "lora":
+            down, up, mid = shapes[DOWN], shapes[UP], shapes.get(MID)
+            inner = down if mid is None else (mid[0], down[1], *mid[2:])
+            whole = len(down) >= 2 and len(up) >= 2 and math.prod(up[2:]) == 1
+            _require(whole and up[1] == inner[0] and (mid is None or (mid[1], math.prod(down[2:])) == (down[0], 1)), shapes)
+            return (up[0], *inner[1:])
+        case "loha":
+            first, second = (_product(shapes, f"hada_w{n}_a", f"hada_w{n}_b", f"hada_t{n}") for n in (1, 2))
+            _require(first == second, shapes)
+            return first
+        case "lokr":
+            first, second = (
+                shapes[f"lokr_w{n}"] if f"lokr_w{n}" in shapes else _product(shapes, f"lokr_w{n}_a", f"lokr_w{n}_b", f"lokr_t{n}")
+                for n in (1, 2)
+            )
+            _require(len(first) == 2 and len(second) >= 2, shapes)
+            return (first[0] * second[0], first[1] * second[1], *second[2:])
+        case "full":
+            return next(shapes[name] for name in WHOLE if name in shapes)
+    raise ValueError("it changes no weight")
 
-    Files hold 1x1 layers as (out, in) or (out, in, 1, 1), either fits. Raises ValueError with both sizes for another layer's module.
+
+def _product(shapes: Shapes, outer: str, inner: str, core: str) -> Shape:
+    a, b, t = shapes[outer], shapes[inner], shapes.get(core)
+    _require(len(a) == len(b) == 2 and (a[1] == b[0] if t is None else (a[0], b[0]) == t[:2]), shapes)
+    return (a[0], b[1]) if t is None else (a[1], b[1], *t[2:])
+
+
+def _require(fits: bool, shapes: Shapes) -> None:
+    if not fits:
+        sizes = ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items()) if name != ALPHA)
+        raise ValueError(f"its tensors do not fit each other: {sizes}")
+
+
+def require_fits(shapes: Shapes, shape: Shape) -> None:
+    """Raises ValueError, with both sizes, where tensors of these shapes are no change of a base weight of `shape` (out, in, *kernel).
+
+    Files hold 1x1 layers as (out, in) or (out, in, 1, 1), either fits; flat LoHa and LoKr as (out, in * kernel).
     """
-    return _shaped(formed(tensors), shape)
+    found = shape_of(shapes)
+    flat = len(found) == 2 and found == (shape[0], math.prod(shape[1:]))
+    if not flat and _no_ones(found) != _no_ones(shape):
+        raise ValueError(f"it changes a weight of {tuple(found)}; this layer's is {tuple(shape)}")
+    if DORA in shapes:
+        _axis(shapes[DORA], shape)
+
+
+def _no_ones(shape: Shape) -> Shape:
+    """Without a kernel of 1x1."""
+    return tuple(shape[:2]) if math.prod(shape[2:]) == 1 else tuple(shape)
+
+
+def delta(tensors: Tensors, shape: Shape) -> torch.Tensor:
+    """What is added to a base weight of `shape` at strength 1: float32, of that shape. A magnitude is not looked at.
+
+    Raises ValueError as `require_fits` does.
+    """
+    require_fits({name: tuple(tensor.shape) for name, tensor in tensors.items() if name != DORA}, shape)
+    return formed(tensors).reshape(shape)
 
 
 def formed(tensors: Tensors) -> torch.Tensor:
@@ -65,28 +124,11 @@ def formed(tensors: Tensors) -> torch.Tensor:
     return {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _full}[kind_of(tensors)](tensors)
 
 
-def _shaped(found: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    flat = found.dim() == 2 and tuple(found.shape) == (shape[0], torch.Size(shape[1:]).numel())
-    if not flat and _no_ones(found.shape) != _no_ones(shape):
-        raise ValueError(f"it changes a weight of {tuple(found.shape)}; this layer's is {tuple(shape)}")
-    return found.reshape(shape)
-
-
-def _no_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without a kernel of 1x1."""
-    return tuple(shape[:2]) if torch.Size(shape[2:]).numel() == 1 else tuple(shape)
-
-
 def plain(tensors: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-    """(up (out, rank), down (rank, in, *kernel)) of a LoRA, float32 and without alpha; Tucker's core is multiplied into `down`.
-
-    Raises ValueError where the two do not belong together.
-    """
+    """(up (out, rank), down (rank, in, *kernel)) of a LoRA, float32 and without alpha; Tucker's core is multiplied into `down`."""
     down, up = tensors[DOWN].float(), tensors[UP].float()
     if MID in tensors:
         down = torch.einsum("mn...,ni->mi...", tensors[MID].float(), down.flatten(1))
-    if torch.Size(up.shape[2:]).numel() != 1 or up.shape[1] != down.shape[0]:
-        raise ValueError(f"down {tuple(down.shape)} and up {tuple(up.shape)} do not fit each other")
     return up.flatten(1), down
 
 
@@ -135,33 +177,34 @@ def change(tensors: Tensors, base: torch.Tensor) -> torch.Tensor:
 
     The shape of the magnitude says what it is of: (1, in, ...) of each input, (out, 1, ...) or (out,) of each output.
     """
-    found = delta(tensors, tuple(base.shape))
+    require_fits({name: tuple(tensor.shape) for name, tensor in tensors.items()}, tuple(base.shape))
+    found = formed(tensors).reshape(base.shape)
     if DORA not in tensors:
         return found
     weight = base.float()
     moved = found.add_(weight)
-    magnitude, axis = _magnitude(tensors[DORA].float(), tuple(base.shape))
+    axis = _axis(tuple(tensors[DORA].shape), tuple(base.shape))
     others = [dim for dim in range(moved.dim()) if dim != axis]
     norm = torch.linalg.vector_norm(moved, dim=others, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny)
-    return moved.mul_(magnitude / norm).sub_(weight)
+    return moved.mul_(tensors[DORA].float().reshape(norm.shape) / norm).sub_(weight)
 
 
-def _magnitude(scale: torch.Tensor, shape: tuple[int, ...]) -> tuple[torch.Tensor, int]:
-    """(the magnitude in a shape that spreads over the weight, the axis that it counts along). Raises ValueError."""
-    out, width = shape[0], shape[1]
-    ones = (1,) * (len(shape) - 2)
-    if scale.numel() == out and (scale.dim() == 1 or scale.shape[0] == out):
-        return scale.reshape(out, 1, *ones), 0
-    if scale.numel() == width and (scale.dim() == 1 or scale.shape[:2] == (1, width)):
-        return scale.reshape(1, width, *ones), 1
-    raise ValueError(f"its magnitude (dora_scale) is of {tuple(scale.shape)}; this layer's weight is {shape}")
+def _axis(scale: Shape, shape: Shape) -> int:
+    """What a magnitude of the shape `scale` counts along: 0 the outputs, 1 the inputs. Raises ValueError."""
+    for axis in (0, 1):
+        if math.prod(scale) == shape[axis] and (len(scale) == 1 or (len(scale) > axis and scale[axis] == shape[axis])):
+            return axis
+    raise ValueError(f"its magnitude (dora_scale) is of {tuple(scale)}; this layer's weight is {tuple(shape)}")
 
 
-def bias_delta(tensors: Tensors, shape: tuple[int, ...]) -> torch.Tensor | None:
-    """What is added to the layer's bias, float32, of its `shape`; None where the module leaves it alone. Raises ValueError."""
+def bias_delta(tensors: Tensors, shape: Shape) -> torch.Tensor | None:
+    """What is added to the layer's bias, float32, of its `shape`; None where the module leaves it alone."""
     found = next((tensors[name] for name in BIAS if name in tensors), None)
-    if found is None:
-        return None
-    if found.numel() != torch.Size(shape).numel():
-        raise ValueError(f"it changes a bias of {tuple(found.shape)}; this layer's is {tuple(shape)}")
-    return found.float().reshape(shape)
+    return None if found is None else found.float().reshape(shape)
+
+
+def require_bias_fits(shapes: Shapes, shape: Shape) -> None:
+    """Raises ValueError, with both sizes, where the module's change of a bias is not for one of `shape`."""
+    found = next((shapes[name] for name in BIAS if name in shapes), shape)
+    if math.prod(found) != math.prod(shape):
+        raise ValueError(f"it changes a bias of {tuple(found)}; this layer's is {tuple(shape)}")
