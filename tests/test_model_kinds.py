@@ -31,6 +31,8 @@ def test_loras_of_three_families(family, conv):
 
 def test_a_lora_of_the_text_encoder_alone():
     assert kind({"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": (4, 768)}).family == "sdxl"
+    assert kind({"lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 1024)}).family == "sd2"
+    assert kind({"lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 768)}).family == "sd1"
     one = {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": (4, 1024)}
     assert kind(one, {"ss_base_model_version": "sd_v2"}).family == "sd2"
 

@@ -108,6 +108,12 @@ def lora_family(keys: lora_keys.Keys, shapes: Mapping[str, tuple[int, ...]], met
         key = tensors.get("lora_down.weight") or tensors.get("hada_w1_b")
         if key and name.replace(".", "_").endswith(("attn2_to_k", "attn2_to_v")) and shapes[key][-1] in _CONTEXTS:
             return _CONTEXTS[shapes[key][-1]]
+    for name, tensors in keys.layers.items():
+        key = tensors.get("lora_down.weight") or tensors.get("hada_w1_b")
+        if key and name.startswith(("lora_te_", "text_encoder.")) and name.replace(".", "_").endswith("_self_attn_q_proj"):
+            if shapes[key][-1] == 1024:  # as wide as SD 2's text encoder alone
+                return "sd2"
+            break
     if any(lora_names.prefix_of(name) in (lora_names.TEXT_1, lora_names.TEXT_2) for name in names):
         return "sdxl"
     if any(name.startswith(("text_encoder_2.", "lora_unet_input_blocks", "lora_unet_output_blocks")) for name in names):
