@@ -128,7 +128,7 @@ class Code:
         (b"", "empty"),
         (b"<!doctype html><html>", "web page"),
         (pickle.dumps({"params": Code()}), "pickle|PyTorch"),
-        (b"PK\x03\x04 cut short", "cannot be read"),
+        (b"PK\x03\x04 cut short", "was cut short"),
     ],
 )
 def test_files_that_are_no_models(tmp_path, data, says):
