@@ -107,7 +107,7 @@ def test_a_file_of_320_mb_takes_the_memory_of_its_tensors_of_16(tmp_path, kind):
     words = [sys.executable, "-c", MEMORY, str(PY), str(path), str(tmp_path / "out.safetensors")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) < 110
+    assert int(done.stdout) < 200
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
