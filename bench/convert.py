@@ -7,14 +7,16 @@ torch.load, .half(), safetensors' save_file, and nothing is compared. Peak: the 
 """
 
 import argparse
+import multiprocessing
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "py"))
+sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
+
+import measuring
+from measuring import Figures
 
 from lorabake import environment
 
@@ -35,23 +37,26 @@ def main() -> None:
     environment.ensure(__file__)
     options.work.mkdir(parents=True, exist_ok=True)
     for size_gb in options.gb:
-        path = make(options.work / f"{size_gb:g}gb.ckpt", size_gb)
-        rows: dict[str, list[tuple[float, float]]] = {}
+        path = options.work / f"{size_gb:g}gb.ckpt"
+        maker = multiprocessing.get_context("spawn").Process(target=make, args=(path, size_gb))
+        maker.start()
+        maker.join()
+        rows: dict[str, list[Figures]] = {}
         for _ in range(options.rounds):
             for name, command in commands(path, options.work).items():
-                rows.setdefault(name, []).append(measured(command))
+                rows.setdefault(name, []).append(measuring.run(command, options.work / "out.log"))
                 for made in options.work.glob("*.safetensors"):
                     made.unlink()
         print(f"{path.stat().st_size / 2**30:.2f} GiB")
         for name, figures in rows.items():
-            seconds, mib = (statistics.median(column) for column in zip(*figures, strict=True))
-            print(f"  {name:<22} {seconds:6.1f} s   peak {mib:8.0f} MiB")
+            seconds, peak = (statistics.median(getattr(one, key) for one in figures) for key in ("elapsed_s", "peak_bytes"))
+            print(f"  {name:<22} {seconds:6.1f} s   peak {peak / 2**20:8.0f} MiB")
 
 
-def make(path: Path, size_gb: float) -> Path:
+def make(path: Path, size_gb: float) -> None:
     """Layers until the size is reached."""
     if path.exists():
-        return path
+        return
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -66,7 +71,6 @@ def make(path: Path, size_gb: float) -> Path:
         num_bytes += tensors[name].numel() * 4
     torch.save({"state_dict": tensors}, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
-    return path
 
 
 def commands(path: Path, work: Path) -> dict[str, list[str]]:
@@ -77,15 +81,6 @@ def commands(path: Path, work: Path) -> dict[str, list[str]]:
         "lorabake, keep": [*ours, "keep"],
         "plain, fp16": [sys.executable, "-c", PLAIN, str(path), out],
     }
-
-
-def measured(command: list[str]) -> tuple[float, float]:
-    """(seconds, MiB) of a program; the peak is that of the child alone, told by a process of its own."""
-    script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); "
-    script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
-    return time.monotonic() - began, int(done.stdout) / 1024
 
 
 if __name__ == "__main__":

@@ -13,26 +13,20 @@ import argparse
 import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
 
+import measuring
+from measuring import Figures
+
 from lorabake import environment
 
 RANK, TRUE_RANK, EACH = 32, 48, 10
 LOW, NOISE = 0.02, 0.004  # of the weights' own size
-
-
-@dataclass(frozen=True)
-class Figures:
-    elapsed_s: float
-    cpu_s: float
-    peak_gb: float
 
 
 def main() -> None:
@@ -44,6 +38,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the models there")
     options = parser.parse_args()
     environment.ensure(__file__)
+    os.environ.pop("OMP_NUM_THREADS", None)  # every core
     import full_size
 
     work = options.work.resolve()
@@ -66,12 +61,13 @@ def main() -> None:
             out = work / f"{name}.safetensors"
             out.unlink(missing_ok=True)
             where = ["--out", out] if name == "lorabake" else ["--save_to", out]
-            figures = timed([*map(str, [*command, *where])], work / f"{name}.log", options.reference if name == "reference" else ROOT)
+            cwd = options.reference if name == "reference" else ROOT
+            figures = measuring.run([*map(str, [*command, *where])], work / f"{name}.log", cwd=cwd)
             found.setdefault(name, []).append(figures)
             print(f"round {number + 1} {name:<10} {row(figures)}   (load {os.getloadavg()[0]:.1f})", flush=True)
     print(f"reading both files once, from the page cache: {read_s(base) + read_s(tuned):.1f} s")
     for name, rows in found.items():
-        median = Figures(*(statistics.median(getattr(one, key) for one in rows) for key in ("elapsed_s", "cpu_s", "peak_gb")))
+        median = Figures(*(statistics.median(getattr(one, key) for one in rows) for key in ("elapsed_s", "cpu_s", "peak_bytes")))
         print(f"median  {name:<10} {row(median)}   error / smallest possible: {errors(base, tuned, work / f'{name}.safetensors')}")
     if not options.keep:
         for path in (base, tuned):
@@ -79,7 +75,7 @@ def main() -> None:
 
 
 def row(figures: Figures) -> str:
-    return f"{figures.elapsed_s:6.1f} s   {figures.cpu_s:6.1f} s of the processor   peak {figures.peak_gb:5.2f} GB"
+    return f"{figures.elapsed_s:6.1f} s   {figures.cpu_s:6.1f} s of the processor   peak {figures.peak_bytes / 1e9:5.2f} GB"
 
 
 def make_tuned(base: Path, tuned: Path) -> None:
@@ -104,19 +100,6 @@ def make_tuned(base: Path, tuned: Path) -> None:
         change = change.mul_(LOW / change.std()).add_(torch.randn(out, fan, generator=generator), alpha=NOISE).mul_(size)
         tensors[layer.key] = (weight + change).reshape(tensors[layer.key].shape).half()
     save_file(tensors, tuned)
-
-
-def timed(command: list[str], log: Path, cwd: Path) -> Figures:
-    variables = os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{cwd}{os.pathsep}{cwd / 'networks'}"}
-    variables.pop("OMP_NUM_THREADS", None)
-    with log.open("wb") as file:
-        began = time.monotonic()
-        process = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=variables)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{log}: ended with {process.returncode}\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
-    return Figures(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9)
 
 
 def read_s(path: Path) -> float:

@@ -8,12 +8,9 @@ there is deleted at the end.
 
 import argparse
 import multiprocessing
-import os
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "py"), str(ROOT / "bench")]
 
 import full_size
+import measuring
 
 from lorabake import environment
 
@@ -114,17 +112,9 @@ def make_lora(path: Path, seed: int) -> None:
 def run(command: list[str], out: Path, *, cwd: Path = ROOT) -> tuple[float, float]:
     """(seconds, GiB) of a command that writes `out`."""
     out.unlink(missing_ok=True)
-    variables = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")])}
-    log = out.with_suffix(".log")
-    with log.open("wb") as file:
-        began = time.monotonic()
-        process = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=variables)
-        _, status, usage = os.wait4(process.pid, 0)
-        took = time.monotonic() - began
-    if status or not out.exists():
-        said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        sys.exit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}:\n{said}")
-    return took, usage.ru_maxrss / 2**20
+    figures = measuring.run(command, out.with_suffix(".log"), cwd=cwd)
+    assert out.exists(), command
+    return figures.elapsed_s, figures.peak_bytes / 2**30
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import tiny
 from lorabake.attach import PARTS, apply_file, attach, read_lora
 from lorabake.errors import UserError
 from lorabake.families import sd1
-from lorabake.families.tokenizer import clip_tokenizer
 
 LORA = types.SimpleNamespace(type="lora", rank=4, alpha=2.0, conv_rank=None, conv_alpha=None)
 LOCON = types.SimpleNamespace(type="locon", rank=4, alpha=2.0, conv_rank=3, conv_alpha=1.5)
@@ -327,21 +326,9 @@ def test_only_linear_and_convolution_take_an_adapter():
 @KINDS
 def test_diffusers_loads_our_file_and_gives_the_same(models, network, tmp_path):
     """diffusers' load_lora_weights on PEFT: text encoder, U-Net and two whole sampling steps, alpha other than the rank."""
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-
     path, expected = written(models, tmp_path, network)
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
     other = tiny.sd1_models()
-    pipeline = StableDiffusionPipeline(
-        vae=other.vae,
-        text_encoder=other.text_encoder,
-        tokenizer=clip_tokenizer(),
-        unet=other.unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    pipeline = tiny.sd1_pipeline(other)
     pipeline.set_progress_bar_config(disable=True)
 
     def draw():

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+import tiny
 from lorabake import attach, runlog, sampler
 from lorabake.device import Device
 from lorabake.families import FAMILIES, identify, sd1
-from lorabake.families.tokenizer import clip_tokenizer
 from lorabake.plan_prompts import Prompt
 
 pytestmark = pytest.mark.slow
@@ -83,16 +82,7 @@ def test_the_style_shows(demo):
 def test_diffusers_draws_the_same_picture_with_the_file(demo, models):
     file = demo[0] / f"{NAME}.safetensors"
     ours, without = drawn(models, file), drawn(models)
-    pipeline = StableDiffusionPipeline(
-        vae=models.vae,
-        text_encoder=models.text_encoder,
-        tokenizer=clip_tokenizer(),
-        unet=models.unet,
-        scheduler=sampler.scheduler_of(SAMPLE.sampler),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    pipeline = tiny.sd1_pipeline(models, sampler.scheduler_of(SAMPLE.sampler))
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
     [theirs] = pipeline(

@@ -101,6 +101,10 @@ def copy(tmp_path):
 def start(folder, *words, command=None, **variables):
     """Run train.ps1 by -File with `words`, or a whole PowerShell `command`. (exit code, stdout, stderr)"""
     how = ["-Command", command] if command else ["-File", str(folder / "train.ps1"), *words]
+    return powershell(how, cwd=folder.parent, **variables)
+
+
+def powershell(how, *, cwd=None, **variables):
     done = subprocess.run(
         [tools.powershell(), "-NoProfile", *how],
         stdin=subprocess.DEVNULL,
@@ -109,7 +113,7 @@ def start(folder, *words, command=None, **variables):
         encoding="utf-8",
         errors="replace",
         env={**os.environ, **variables},
-        cwd=folder.parent,
+        cwd=cwd,
         timeout=120,
         check=False,
     )
@@ -233,48 +237,22 @@ def test_after_control_c_explorers_window_stays_open_too(copy):
 @pytest.mark.parametrize("words", [["profiles/demo.yaml", "-PlanOnly", "-NoPause"]])
 def test_the_real_plan(tmp_path, words):
     """train.ps1 as it is, with the Python that runs the tests."""
+    code, stdout, stderr = as_it_is("train.ps1", *words)
+    assert code == 0, stderr
+    assert "demo-openmoji" in stdout
+
+
+def as_it_is(name, *words):
+    """A launcher of this checkout, with the Python that runs the tests."""
     variables = {"LORABAKE_PYTHON": "current", "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    done = subprocess.run(
-        [tools.powershell(), "-NoProfile", "-File", str(ROOT / "train.ps1"), *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, **variables},
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "demo-openmoji" in done.stdout
+    return powershell(["-File", str(ROOT / name), *words], cwd=ROOT, **variables)
 
 
 def test_two_models_compared(tmp_path):
     """extract.ps1 as it is; powershell -File hands a list over as one word."""
     model = ROOT / "models" / "pocket.safetensors"
     copies = [shutil.copy(model, tmp_path / name) for name in ("first.safetensors", "it's [2].safetensors")]
-    variables = {"LORABAKE_PYTHON": "current", "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    done = subprocess.run(
-        [
-            tools.powershell(),
-            "-NoProfile",
-            "-File",
-            str(ROOT / "extract.ps1"),
-            "pocket",
-            ",".join(map(str, copies)),
-            "-Compare",
-            "-NoPause",
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, **variables},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 20, done.stderr
-    assert done.stderr.count("the two models are the same") == 2
-    assert all(copy.name in done.stdout for copy in copies)
+    code, stdout, stderr = as_it_is("extract.ps1", "pocket", ",".join(map(str, copies)), "-Compare", "-NoPause")
+    assert code == 20, stderr
+    assert stderr.count("the two models are the same") == 2
+    assert all(copy.name in stdout for copy in copies)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import lora_files
-from lorabake import lora_file
+from lorabake import lora_file, tensor_files
 from lorabake.errors import UserError
 from lorabake.families import lora_keys, lora_names
 from lorabake.networks import deltas
@@ -161,9 +161,9 @@ def test_nan_is_told_with_its_tensor(tmp_path, value, dtype):
 
 
 def test_finite():
-    assert lora_file.is_finite(torch.ones(3, dtype=torch.int64)) and lora_file.is_finite(torch.empty(0))
-    assert lora_file.is_finite(torch.ones(3).to(torch.float8_e4m3fn))
-    assert not lora_file.is_finite(torch.tensor([1.0, float("nan")]).to(torch.float8_e5m2))
+    assert tensor_files.is_finite(torch.ones(3, dtype=torch.int64)) and tensor_files.is_finite(torch.empty(0))
+    assert tensor_files.is_finite(torch.ones(3).to(torch.float8_e4m3fn))
+    assert not tensor_files.is_finite(torch.tensor([1.0, float("nan")]).to(torch.float8_e5m2))
 
 
 def test_peft_s_magnitude_is_of_the_outputs_even_in_square_convolutions(tmp_path):

@@ -28,7 +28,7 @@ def lora(names: Mapping[str, layers.Layer] | dict[str, tuple[int, ...]], *, alph
     return found
 
 
-@pytest.mark.parametrize("family", lora_places.FAMILIES)
+@pytest.mark.parametrize("family", layers.FAMILIES)
 def test_every_program_loads_all_of_what_the_trainers_write(family):
     shapes = lora(layers.full_size(family))
     for verdict in lora_loading.judge(shapes, family):
@@ -86,7 +86,7 @@ def peft(family: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-@pytest.mark.parametrize("family", lora_places.FAMILIES)
+@pytest.mark.parametrize("family", layers.FAMILIES)
 def test_todays_diffusers_naming_is_for_diffusers(family):
     shapes = peft(family)
     found = verdicts(shapes, family)

@@ -15,21 +15,7 @@ from lorabake.families import identify, sd1
 @pytest.fixture
 def folder(tmp_path):
     """As diffusers saves it, with an fp16 variant and a whole checkpoint beside it."""
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-
-    from lorabake.families.tokenizer import clip_tokenizer
-
-    models = tiny.sd1_models()
-    pipeline = StableDiffusionPipeline(
-        vae=models.vae,
-        text_encoder=models.text_encoder,
-        tokenizer=clip_tokenizer(),
-        unet=models.unet,
-        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    pipeline = tiny.sd1_pipeline(tiny.sd1_models())
     base = tmp_path / "base"
     pipeline.save_pretrained(base)
     state = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")

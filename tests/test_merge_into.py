@@ -106,23 +106,6 @@ def test_the_same_as_hanging_it_on(base, tmp_path):
         assert difference < 1e-4 * float((bare[index] - hung[index]).abs().mean())
 
 
-def pipeline_of(models):
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-
-    from lorabake.families.tokenizer import clip_tokenizer
-
-    return StableDiffusionPipeline(
-        vae=models.vae,
-        text_encoder=models.text_encoder,
-        tokenizer=clip_tokenizer(),
-        unet=models.unet,
-        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-
-
 def same_weights(out, pipeline):
     ours = sd1.load(identify(out), dtype=torch.float32, device="cpu")
     for mine, theirs in ((ours.unet, pipeline.unet), (ours.text_encoder, pipeline.text_encoder)):
@@ -132,7 +115,7 @@ def same_weights(out, pipeline):
 
 def test_the_same_as_diffusers_fusing(base, tmp_path):
     lora = lora_files.write(tmp_path / "x.safetensors", lora_files.layers_of(base))
-    pipeline = pipeline_of(sd1.load(identify(base), dtype=torch.float32, device="cpu"))
+    pipeline = tiny.sd1_pipeline(sd1.load(identify(base), dtype=torch.float32, device="cpu"))
     pipeline.load_lora_weights(str(tmp_path), weight_name=lora.name)
     pipeline.fuse_lora(lora_scale=0.7)
     pipeline.unload_lora_weights()
@@ -146,7 +129,7 @@ def test_a_file_that_peft_trained_and_diffusers_saved(base, tmp_path, options):
     from peft import LoraConfig, get_peft_model_state_dict
 
     torch.manual_seed(4)
-    pipeline = pipeline_of(sd1.load(identify(base), dtype=torch.float32, device="cpu"))
+    pipeline = tiny.sd1_pipeline(sd1.load(identify(base), dtype=torch.float32, device="cpu"))
     special = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k"
     patterns = {"alpha_pattern": {special: 7}, "rank_pattern": {special: 2}}
     config = LoraConfig(

@@ -7,14 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import tiny
 from lorabake import sampler
 from lorabake.device import Device
 from lorabake.families import FAMILIES, sd1
-from lorabake.families.tokenizer import clip_tokenizer
 from lorabake.plan_prompts import Prompt
 
 PROMPT = Prompt("red apple", "blurry, dark", 64, 64, 7, 6, 7.0, "dpm++_2m")
@@ -38,16 +36,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 def by_diffusers(models: sd1.Models, prompt: Prompt, clip_skip: int = 1) -> Image.Image:
     """The picture of diffusers' StableDiffusionPipeline; its clip_skip counts from 0."""
-    pipeline = StableDiffusionPipeline(
-        vae=models.vae,
-        text_encoder=models.text_encoder,
-        tokenizer=clip_tokenizer(),
-        unet=models.unet,
-        scheduler=sampler.scheduler_of(prompt.sampler),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    pipeline = tiny.sd1_pipeline(models, sampler.scheduler_of(prompt.sampler))
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(
         prompt.prompt,

@@ -6,6 +6,7 @@ a U-Net of widths 32, 32, 64, 64 and a factor-8 autoencoder; about 6 M parameter
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -72,3 +73,22 @@ def sd1_loaded(folder: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Bas
     """The file above, written, recognised and loaded on the CPU."""
     base = identify(sd1_file(folder))
     return base, sd1.load(base, dtype=dtype, device="cpu")
+
+
+def sd1_pipeline(models: sd1.Models, scheduler: Any = None) -> Any:
+    """diffusers' own pipeline of these models, with DDIM where no other scheduler is given."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    from lorabake.families.tokenizer import clip_tokenizer
+
+    ddim = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1)
+    return StableDiffusionPipeline(
+        vae=models.vae,
+        text_encoder=models.text_encoder,
+        tokenizer=clip_tokenizer(),
+        unet=models.unet,
+        scheduler=scheduler or ddim,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )

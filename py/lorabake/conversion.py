@@ -59,21 +59,10 @@ class Conversion:
         with source.tensor(self.sources[name]) as given:
             changed = self.changes[name](given) if name in self.changes else given
             cast = changed.to(spec.dtype)
-            if cast.dtype != changed.dtype and cast.dtype == torch.float16:
-                _require_fits(changed, cast, f"{source.path}: {name}")
+            where, todo = f"{source.path}: {name}", "--precision bf16, which takes as little room as fp16, or keep"
+            if not tensor_files.is_finite(cast) and not torch.equal(cast.isfinite(), changed.isfinite()):  # infinite before may stay so
+                tensor_files.require_fits(cast, changed, where=where, todo=todo)
             yield cast.reshape(spec.shape)
-
-
-def _require_fits(before: torch.Tensor, after: torch.Tensor, where: str) -> None:
-    low, high = after.aminmax() if after.numel() else (after.sum(), after.sum())  # twenty times as fast as isfinite, and NaN shows in it
-    if (low.isfinite() and high.isfinite()) or torch.equal(after.isfinite(), before.isfinite()):
-        return
-    largest = before[before.isfinite()].abs().max().item()
-    raise UserError(
-        f"a weight ({largest:.4g}) is too large for fp16, which ends at 65504",
-        where=where,
-        todo="--precision bf16, which takes as little room, or keep",
-    )
 
 
 def add_hashes(conversion: Conversion, source: Source) -> None:

@@ -3,19 +3,19 @@
 Not here: what a file becomes (convert_plan.py), writing and comparing (conversion.py).
 """
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabake import console, conversion, convert_plan, convert_words, images, model_kinds, modelfile, paths, tensor_files
+from lorabake import asking, console, conversion, convert_plan, convert_words, images, model_kinds, modelfile, paths, tensor_files
 from lorabake.errors import UsageError, UserError
 from lorabake.flatten_words import parse as flatten_words
 from lorabake.model_kinds import FileKind
 
 EXTENSIONS = (".pt", ".ckpt", ".bin", ".pth", ".safetensors")
 PROPOSED = "fp16"
+WHICH = "Which model file or folder? Drag it here, then Enter. Empty: stop."
 LEAST_SHOWN_BYTES = 200 * 2**20  # less takes a second or two: no progress is shown
 # The parts of a Diffusers folder have fixed names in each format.
 FIXED_NAMES = {"pytorch_model": "model"}
@@ -42,7 +42,7 @@ class Found:
 
 def main(options: Namespace) -> int:
     """Exit code of py/convert.py: 0, or 1 when a file could not be converted; the others are all the same."""
-    given = options.path or [asked()]
+    given = options.path or [asking.required(WHICH, lacking="no file was named", todo="python py/convert.py FILE")]
     precision = options.precision or (asked_precision() if not options.path else "keep")
     found, pictures = find([Path(path) for path in given], recursive=options.recursive)
     code = flatten(pictures, dry_run=options.dry_run) if pictures else 0
@@ -59,33 +59,16 @@ def main(options: Namespace) -> int:
     return 1 if "refused" in tally else code
 
 
-def asked() -> str:
-    """The file or folder that a person at a console names or drags into the window. Raises UsageError without one."""
-    answer = ""
-    if sys.stdin and sys.stdin.isatty():
-        answer = _answer("Which model file or folder? Drag it here, then Enter. Empty: stop.").strip("\"'")
-    if not answer:
-        raise UsageError("no file was named", todo="python py/convert.py FILE")
-    return answer
-
-
 def asked_precision() -> str:
     """The precision that a person chooses after the file; fp16 by Enter alone. Raises UsageError for an answer that is none."""
     others = ", ".join(name for name in convert_words.PRECISIONS if name != PROPOSED)
     answer = (
-        _answer(f"Which precision? Enter: {PROPOSED}, which halves fp32 files and is enough to draw with. Or {others}.").lower() or PROPOSED
+        asking.answer(f"Which precision? Enter: {PROPOSED}, which halves fp32 files and is enough to draw with. Or {others}.").lower()
+        or PROPOSED
     )
     if answer not in convert_words.PRECISIONS:
         raise UsageError(f'"{answer}" is none of the precisions', allowed=", ".join(convert_words.PRECISIONS))
     return answer
-
-
-def _answer(question: str) -> str:
-    console.say(question)
-    try:
-        return input("> ").strip()
-    except EOFError:  # Windows calls NUL a console
-        return ""
 
 
 def find(given: Sequence[Path], *, recursive: bool) -> tuple[list[Found], list[Path]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lorabake import svd
+from lorabake import svd, tensor_files
 from lorabake.errors import UserError
 from lorabake.families.layers import Layer
 from lorabake.tensor_files import Source
@@ -123,8 +123,7 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 
 def _damaged(given: tuple[tuple[torch.Tensor, Source, str], ...]) -> UserError:
     for tensor, source, key in given:
-        low, high = _plain(tensor).float().aminmax()
-        if not (torch.isfinite(low) and torch.isfinite(high)):
+        if not tensor_files.is_finite(tensor):
             return UserError(
                 "this model is damaged: a tensor holds NaN or infinity", where=f"{source.path}: {key}", todo="use another copy of it"
             )

@@ -4,7 +4,6 @@ One layer's matrices are in memory at a time and thread, and the LoRA itself. No
 arithmetic of one (differences.py, svd.py), files and words (extractor.py).
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -14,9 +13,9 @@ from typing import TypeVar
 
 import torch
 
-from lorabake import differences, svd
+from lorabake import differences, svd, tensor_files
 from lorabake.differences import Distance
-from lorabake.errors import UserError
+from lorabake.families import lora_keys
 from lorabake.families.anchors import Anchor
 from lorabake.families.layers import Layer
 from lorabake.model_pair import Pair
@@ -146,7 +145,7 @@ def approximate(layer: Layer, difference: differences.Difference, wish: Wish) ->
     matrix = difference.matrix
     if matrix is None or difference.largest <= wish.min_diff or wish.only_compare:
         return Fact(layer, squared=difference.squared), {}
-    limit = wish.conv_rank if len(layer.shape) == 4 and layer.shape[2] > 1 else wish.rank
+    limit = wish.conv_rank if lora_keys.has_kernel(layer.shape) else wish.rank
     seed = svd.seed_of(layer.name)
     if wish.share:
         factors = svd.by_share(matrix, wish.share, most=limit, seed=seed)
@@ -165,9 +164,9 @@ def pair_of(layer: Layer, factors: svd.Factors, precision: str) -> dict[str, tor
     up = (factors.left * roots).reshape(layer.shape[0], rank, *(1 for _ in layer.shape[2:]))
     down = (roots[:, None] * factors.right).reshape(rank, *layer.shape[1:])
     dtype = DTYPES[precision]
-    made = {lora.UP: up.to("cpu", dtype), lora.DOWN: down.to("cpu", dtype), lora.ALPHA: torch.tensor(float(rank), dtype=dtype)}
-    for tensor in made.values():
-        if not all(math.isfinite(end.item()) for end in tensor.aminmax()):
-            what = f"the change of a layer is too large for {precision}"
-            raise UserError(what, where=layer.name, todo="--precision bf16 or fp32; is --base the model that --tuned was made from?")
-    return {name: tensor.contiguous() for name, tensor in made.items()}
+    made = {lora.UP: up.cpu(), lora.DOWN: down.cpu(), lora.ALPHA: torch.tensor(float(rank))}
+    cast = {name: tensor.to(dtype).contiguous() for name, tensor in made.items()}
+    for name, tensor in cast.items():
+        todo = "--precision bf16 or fp32; is --base the model that --tuned was made from?"
+        tensor_files.require_fits(tensor, made[name], where=layer.name, todo=todo)
+    return cast

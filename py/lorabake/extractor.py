@@ -3,9 +3,7 @@
 Not here: whether two models fit (model_pair.py), computing (extraction.py), what is told about it (extract_report.py).
 """
 
-import hashlib
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +13,7 @@ from pathlib import Path
 import torch
 
 from lorabake import (
+    asking,
     console,
     conversion,
     device,
@@ -30,10 +29,12 @@ from lorabake import (
 from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
 from lorabake.extract_words import RANK
 from lorabake.extraction import Extraction, Open, Wish
+from lorabake.families import lora_keys
 from lorabake.model_pair import PARTS, Model, Pair
 from lorabake.tensor_files import Source, Spec
 from lorabake.wording import counted
 
+USAGE = "python py/extract.py --base MODEL --tuned MODEL --out LORA.safetensors"
 KEY = "lorabake_extract"  # of our own metadata
 
 
@@ -56,11 +57,11 @@ def main(options: Namespace) -> int:
     base = jobs[0].pair.base
     num_failed = 0
     with tensor_files.opened(base.path) as source, ThreadPoolExecutor(2) as hashing, extraction.threads(where) as pool:
-        base_hash = hashing.submit(digest, base.path) if not wish.only_compare else None
+        base_hash = hashing.submit(hashes.sha256_model, base.path) if not wish.only_compare else None
         for number, job in enumerate(jobs):
             if number:
                 console.result("")
-            tuned_hash = hashing.submit(digest, job.pair.tuned.path) if base_hash else None
+            tuned_hash = hashing.submit(hashes.sha256_model, job.pair.tuned.path) if base_hash else None
             try:
                 with tensor_files.opened(job.pair.tuned.path) as tuned:
                     one(job, Open(job.pair, source, tuned, where), wish, pool, digests=[h for h in (base_hash, tuned_hash) if h])
@@ -93,17 +94,23 @@ def complete(options: Namespace) -> None:
         lacking.remove("--out")
     if not lacking:
         return
-    if not (sys.stdin and sys.stdin.isatty()):
-        raise UsageError(f"not given: {', '.join(lacking)}", todo="python py/extract.py --base MODEL --tuned MODEL --out LORA.safetensors")
+    if not asking.somebody_there():
+        raise UsageError(f"not given: {', '.join(lacking)}", todo=USAGE)
     if not options.base:
-        options.base = _asked("Which model is the base? Drag it here, then Enter. Empty: stop.")
+        options.base = asking.required(
+            "Which model is the base? Drag it here, then Enter. Empty: stop.", lacking="no model was named", todo=USAGE
+        )
     if not options.tuned:
-        options.tuned = [_asked("Which model was made from it? Drag it here, then Enter. Empty: stop.")]
+        options.tuned = [
+            asking.required(
+                "Which model was made from it? Drag it here, then Enter. Empty: stop.", lacking="no model was named", todo=USAGE
+            )
+        ]
         if options.rank is None and options.share is None:
             options.rank = _asked_rank()
     if "--out" in lacking:
         proposed = _proposed(options.tuned)
-        options.out = _answer(f"Where shall the LoRA go? Enter: {proposed}") or str(proposed)
+        options.out = asking.answer(f"Where shall the LoRA go? Enter: {proposed}") or str(proposed)
 
 
 def separate(text: str) -> list[str]:
@@ -117,24 +124,14 @@ def _proposed(tuned: Sequence[str]) -> Path:
 
 
 def _asked(question: str) -> str:
-    if not (answer := _answer(question)):
-        raise UsageError("no model was named", todo="python py/extract.py --base MODEL --tuned MODEL --out LORA.safetensors")
-    return answer
+    return asking.required(f"{question} Drag it here, then Enter. Empty: stop.", lacking="no model was named", todo=USAGE)
 
 
 def _asked_rank() -> int:
-    answer = _answer(f"Which rank? More captures more and makes a larger file. Enter: {RANK}") or str(RANK)
+    answer = asking.answer(f"Which rank? More captures more and makes a larger file. Enter: {RANK}") or str(RANK)
     if not (answer.isascii() and answer.isdecimal()) or int(answer) < 1:
         raise UsageError(f'"{answer}" is no rank', allowed="a whole number from 1 on")
     return int(answer)
-
-
-def _answer(question: str) -> str:
-    console.say(question)
-    try:
-        return input("> ").strip().strip("\"'")
-    except EOFError:  # Windows calls NUL a console
-        return ""
 
 
 def plan(options: Namespace) -> list[Job]:
@@ -176,14 +173,6 @@ def places(out: str, tuned: Sequence[Path]) -> list[Path]:
 def _stem(path: Path) -> str:
     """The name without its ending; of a folder all of it: dots may be part of it."""
     return path.name if path.is_dir() else path.stem
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, of a folder that over the hashes of its weight files (as hashes.HashMemory.of_model counts)."""
-    if not path.is_dir():
-        return hashes.sha256_file(path)
-    joined = ",".join(hashes.sha256_file(file) for file in hashes.model_files(path))
-    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def one(job: Job, models: Open, wish: Wish, pool: ThreadPoolExecutor, *, digests: Sequence[Future[str]]) -> None:
@@ -241,7 +230,7 @@ def _require_changes(found: Extraction, pair: Pair, wish: Wish) -> None:
 
 def metadata(found: Extraction, pair: Pair, wish: Wish, *, title: str, digests: Sequence[str]) -> dict[str, str]:
     """What the file says of itself. Only modelspec.date differs from one run to the next."""
-    spatial = [fact for fact in found.kept() if len(fact.layer.shape) == 4 and fact.layer.shape[2] > 1]
+    spatial = [fact for fact in found.kept() if lora_keys.has_kernel(fact.layer.shape)]
     others = [fact for fact in found.kept() if fact not in spatial]
     conv = {fact.rank for fact in spatial}
     says_v = {"modelspec.prediction_type": "v"} if pair.tuned.predicts_v() else {}

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lorabake.modelfile import PARTS, part_files
+from lorabake.modelfile import ALL_PARTS, part_files
 from lorabake.paths import write_json
 
 BLOCK_BYTES = 2**20
@@ -99,7 +99,16 @@ def legacy_of_lora(header: bytes, path: Path, data_start: int) -> str:
 
 def model_files(path: Path) -> list[Path]:
     """The weight files of a base model: itself, or those of a Diffusers folder's parts."""
-    return [file for part in PARTS for file in part_files(path / part)] if path.is_dir() else [path]
+    return [file for part in ALL_PARTS for file in part_files(path / part)] if path.is_dir() else [path]
+
+
+def sha256_model(path: Path) -> str:
+    """As HashMemory.of_model counts it, without a memory: of a file its own, of a Diffusers folder over those of its weight files."""
+    return _joined(map(sha256_file, model_files(path))) if path.is_dir() else sha256_file(path)
+
+
+def _joined(found: Iterable[str]) -> str:
+    return hashlib.sha256(",".join(found).encode()).hexdigest()
 
 
 def fingerprint(path: Path) -> str:
@@ -140,8 +149,7 @@ class HashMemory:
     def of_model(self, path: Path) -> Hashes:
         """Hashes of a base model, file or Diffusers folder (there: over the hashes of its weight files, in order)."""
         if path.is_dir():
-            joined = ",".join(self.of_file(file).sha256 for file in model_files(path))
-            found = Hashes(hashlib.sha256(joined.encode()).hexdigest(), "")
+            found = Hashes(_joined(self.of_file(file).sha256 for file in model_files(path)), "")
         else:
             known = self.of_file(path)
             if not known.legacy:

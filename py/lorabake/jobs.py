@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabake import console, environment, hardware, paths, plan, plan_text, profile
+from lorabake import asking, console, environment, hardware, paths, plan, plan_text, profile
 from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
 from lorabake.plan_types import Plan
 
@@ -47,7 +47,7 @@ def main(options: Namespace) -> int:
         raise failures[0]
     for failure in failures:
         console.say(f"error: {failure}\n")
-    if failures and not options.skip_bad and (sys.stdin.isatty() or options.plan_only):
+    if failures and not options.skip_bad and (asking.somebody_there() or options.plan_only):
         raise UserError(
             f"{len(failures)} of {len(files)} profiles have mistakes, nothing was started",
             todo="mend them, or add --skip-bad to go on without them",
@@ -84,18 +84,14 @@ def find(given: Sequence[str | Path]) -> list[Path]:
 def choose() -> list[Path]:
     """Ask which profile, at a console; without one, say what to type."""
     offered = [path for path in paths.visible(paths.PROFILES) if path.suffix.lower() in SUFFIXES]
-    if not sys.stdin.isatty():
+    if not asking.somebody_there():
         raise UsageError(
             "no profile was named", allowed=", ".join(str(path) for path in offered), todo="python py/train.py profiles/demo.yaml"
         )
     width = shutil.get_terminal_size().columns - 1
     for number, path in enumerate(offered, start=1):
         console.say(f"  {number}  {path.stem:<20} {summary(path)}"[:width])  # a line per profile, in narrow windows too
-    console.say("Which profile? Type its number, or drag its file here, then Enter. Empty: stop.")
-    try:
-        answer = input("> ").strip().strip('"').strip("'")
-    except EOFError:  # Windows calls NUL a console
-        answer = ""
+    answer = asking.answer("Which profile? Type its number, or drag its file here, then Enter. Empty: stop.")
     if not answer:
         raise UsageError("no profile was chosen")
     if answer.isdigit() and 1 <= int(answer) <= len(offered):

@@ -156,7 +156,7 @@ def _metadata(source: Source, keys: Keys, kind: FileKind) -> dict[str, str]:
     for tensors in keys.layers.values():
         if DOWN in tensors:
             shape = source.contents.shapes[tensors[DOWN]]
-            (conv if len(shape) == 4 and shape[2] > 1 else plain).append((shape[0], _scale(source, tensors) * shape[0]))
+            (conv if lora_keys.has_kernel(shape) else plain).append((shape[0], _scale(source, tensors) * shape[0]))
     both = plain or conv
     made = lora_metadata.of_tool(
         kind.family, source.path.stem, ranks=[rank for rank, _ in both], alphas=[alpha for _, alpha in both], conv=conv[0] if conv else None

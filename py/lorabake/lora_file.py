@@ -14,12 +14,10 @@ import torch
 
 from lorabake import console, hashes, model_kinds, modelfile, tensor_files
 from lorabake.errors import UserError
-from lorabake.families import lora_keys, lora_names
+from lorabake.families import layers, lora_keys, lora_names
 from lorabake.networks import deltas
 from lorabake.wording import counted, listed
 
-FAMILIES = ("sd1", "sd2", "sdxl")
-PART_TITLES = {"unet": "U-Net", "text_encoder": "text encoder"}
 REFUSED = ("oft", "ia3", "glora")
 _ALONE_NOTHING = {lora_keys.ALPHA, "weight", "on_input"}
 
@@ -84,8 +82,6 @@ class Lora:
 @contextmanager
 def opened(path: Path) -> Iterator[Lora]:
     """Open a LoRA of SD 1, SD 2 or SDXL. Raises UserError, naming what it is, for everything else and for half a module."""
-    if not path.exists():
-        raise UserError("there is no such file", where=str(path), todo="correct the name; in quotes where it has spaces")
     with tensor_files.opened(path) as source:
         kind = model_kinds.describe(source.contents)
         _refuse_others(path, kind)
@@ -107,8 +103,8 @@ def _refuse_others(path: Path, kind: model_kinds.FileKind) -> None:
         raise UserError(f"this is no LoRA: {kind.title()}", where=str(path), allowed="LoRA, LoCon, LoHa, LoKr, DoRA, full differences")
     if kind.kind in REFUSED:
         raise UserError(f"this is {kind.title()}, which lorabake does not compute with", where=str(path))
-    if kind.family not in FAMILIES:
-        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in FAMILIES)
+    if kind.family not in layers.FAMILIES:
+        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in layers.FAMILIES)
         raise UserError(f"this is {kind.title()}", where=str(path), allowed=f"LoRAs for {titles}")
 
 
@@ -142,19 +138,10 @@ def _alphas(keys: lora_keys.Keys, contents: modelfile.Contents, family: str) -> 
 
 
 def require_finite(tensor: torch.Tensor, path: Path, key: str) -> None:
-    """Raises UserError for NaN or infinity. (aminmax passes NaN on, and is many times faster than isfinite on half precision.)"""
-    if not is_finite(tensor):
+    """Raises UserError for NaN or infinity."""
+    if not tensor_files.is_finite(tensor):
         raise UserError(
             "this file is damaged: a tensor holds NaN or infinity",
             where=f"{path}: {key}",
             todo="use an earlier save of it, or another file",
         )
-
-
-def is_finite(tensor: torch.Tensor) -> bool:
-    if not tensor.is_floating_point() or not tensor.numel():
-        return True
-    if tensor.dtype.itemsize == 1:
-        tensor = tensor.half()  # fp8 has no order in torch
-    low, high = tensor.aminmax()
-    return bool(torch.isfinite(low) and torch.isfinite(high))

@@ -37,8 +37,6 @@ def main(options: argparse.Namespace) -> int:
 
 def facts_of(path: Path, *, fast: bool = False) -> dict[str, Any]:
     """Everything about one file or Diffusers folder. Raises UserError for what is no model file, or not whole."""
-    if not path.exists():
-        raise errors.UserError("there is no such file", where=str(path))
     contents = modelfile.read_contents(path)
     facts = model_facts.of_file(path, contents)
     if not fast:
@@ -61,7 +59,7 @@ def weights(path: Path, contents: modelfile.Contents, facts: dict[str, Any]) -> 
             with console.Bar(len(source.names()), "looking at the weights") as bar:
                 look = lora_weights.look(source, keys, bar.update)
     if keys:
-        spatial = {name for name, tensors in keys.layers.items() if _is_spatial(contents, tensors)}
+        spatial = {name for name, tensors in keys.layers.items() if lora_keys.is_spatial(tensors, contents.shapes)}
         for key, own in (("alpha", look.alphas.keys() - spatial), ("conv_alpha", look.alphas.keys() & spatial)):
             if values := sorted({round(look.alphas[name], 4) for name in own if said.number(look.alphas[name]) is not None}):
                 facts["network"][key] = values
@@ -71,10 +69,6 @@ def weights(path: Path, contents: modelfile.Contents, facts: dict[str, Any]) -> 
     if means := _means(look.norms):
         found["mean_norm"] = means
     return found
-
-
-def _is_spatial(contents: modelfile.Contents, tensors: Mapping[str, str]) -> bool:
-    return any(len(shape := contents.shapes[key]) == 4 and shape[2] > 1 for key in tensors.values())
 
 
 def _means(norms: Mapping[str, float]) -> dict[str, float]:

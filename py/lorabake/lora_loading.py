@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lorabake import loads_a1111, loads_comfy, loads_diffusers
-from lorabake.families import layers, lora_keys, lora_names, lora_places
+from lorabake.families import layers, lora_keys, lora_names
 from lorabake.families.lora_places import Refused, Shapes
 
 PROGRAMS = ("A1111", "Forge", "ComfyUI", "diffusers")
@@ -32,7 +32,7 @@ class Verdict:
 
 def judge(shapes: Shapes, family: str) -> list[Verdict]:
     """One verdict for each of PROGRAMS; [] for a family whose rules are not here."""
-    if family not in lora_places.FAMILIES:
+    if family not in layers.FAMILIES:
         return []
     return [
         _verdict("A1111", shapes, family, loads_a1111.loaded),
@@ -66,7 +66,7 @@ def misfits(shapes: Shapes, family: str) -> tuple[list[str], bool]:
 
     Only layers whose tensors tell the size: LoRA pairs, LoHa without Tucker's cores, full differences.
     """
-    if family not in lora_places.FAMILIES:
+    if family not in layers.FAMILIES:
         return [], False
     wanted, found, smaller = _full_size(family), [], True
     for name, size in _sizes(lora_keys.read(shapes), shapes):
@@ -104,13 +104,9 @@ def _sizes(keys: lora_keys.Keys, shapes: Shapes) -> Iterator[tuple[str, tuple[in
 
 def _kohya_name(name: str, family: str) -> str:
     """A layer's name in any dialect as layers.full_size names it; as it is where that is not to be had."""
+    if family == "sd1":
+        name = name.replace("lora_te1_", "lora_te_", 1)
     try:
-        if not lora_names.prefix_of(name):
-            return lora_names.from_peft(name, sdxl=family == "sdxl")
-        if family == "sdxl" and name.startswith("lora_unet_"):
-            return lora_names.underscored("lora_unet", lora_names.to_sgm(lora_names.dotted(name)))
-        if family == "sd1" and name.startswith("lora_te1_"):
-            return name.replace("lora_te1_", "lora_te_", 1)
+        return lora_names.kohya_name(name, family)
     except KeyError:
-        pass
-    return name
+        return name

@@ -25,11 +25,10 @@ from lorabake import (
 )
 from lorabake.errors import UsageError
 from lorabake.families import locate
-from lorabake.lora_file import PART_TITLES
+from lorabake.families.lora_names import PART_TITLES
 from lorabake.merge_parts import OUR_KEY, Weighted
 from lorabake.wording import counted, listed
 
-SUFFIX = ".safetensors"
 # True of the base, not of what comes out.
 _NO_LONGER_TRUE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
 
@@ -43,10 +42,8 @@ def main(options: Namespace) -> int:
         raise UsageError("--conv-rank needs --rank", todo="add --rank, the rank of the other layers")
     base = locate(options.into) if options.into else None
     is_folder = base is not None and base.is_dir()
-    if not is_folder and out.suffix.lower() != SUFFIX:
-        raise UsageError(
-            f'"{out.name}" does not end in {SUFFIX}, which is what is written', where="--out", todo=f"--out {out.stem}{SUFFIX}"
-        )
+    if not is_folder:
+        paths.require_safetensors(out)
     paths.refuse_existing(out)
     began = time.monotonic()
     with merge_parts.opened(options.lora) as parts:

@@ -24,8 +24,6 @@ def main(options: argparse.Namespace) -> int:
 
 def write(path: Path, out: Path) -> None:
     """Raises UserError for what is no LoRA, and where `out` is there already."""
-    if not path.exists():
-        raise UserError("there is no such file", where=str(path))
     contents = modelfile.read_contents(path)
     kind = model_kinds.describe(contents)
     if not kind.is_lora():
@@ -46,7 +44,7 @@ def alphas(path: Path, contents: modelfile.Contents) -> dict[str, list[float]]:
                 continue
             file.seek(header.data_start + entry.begin)
             value = _number(entry.dtype, file.read(entry.end - entry.begin))
-            spatial = any(len(shape := contents.shapes[key]) == 4 and shape[2] > 1 for key in tensors.values())
+            spatial = lora_keys.is_spatial(tensors, contents.shapes)
             if said.number(value):
                 found["conv_alpha" if spatial else "alpha"].add(round(value, 4))
     return {key: sorted(values) for key, values in found.items() if values}

@@ -16,8 +16,9 @@ import torch
 
 from lorabake import console, device, lora_file, lora_metadata, merge_loras, paths, weights
 from lorabake.errors import UsageError, UserError
-from lorabake.families import lora_names
-from lorabake.lora_file import PART_TITLES, Lora
+from lorabake.families import lora_keys, lora_names
+from lorabake.families.lora_names import PART_TITLES
+from lorabake.lora_file import Lora
 from lorabake.networks import deltas, lowrank
 from lorabake.networks.lora import ALPHA, DOWN, UP
 from lorabake.resize_metadata import resized_metadata
@@ -63,10 +64,7 @@ def main(options: Namespace) -> int:
         raise UsageError("no size is given", where="resize", todo="add --rank 16, or --by sv_fro=0.95")
     path = Path(options.file)
     out = Path(options.out) if options.out else path.with_name(f"{path.stem}-{name_of(options)}{SUFFIX}")
-    if out.suffix.lower() != SUFFIX:
-        raise UsageError(
-            f'"{out.name}" does not end in {SUFFIX}, which is what is written', where="--out", todo=f"--out {out.stem}{SUFFIX}"
-        )
+    paths.require_safetensors(out)
     paths.refuse_existing(out)
     began = time.monotonic()
     with lora_file.opened(path) as lora:
@@ -131,7 +129,7 @@ def _require_ranks(lora: Lora) -> None:
 def resized(name: str, tensors: Mapping[str, torch.Tensor], wish: Wish) -> tuple[Cut, dict[str, torch.Tensor]]:
     """What was cut of a layer, and its new up, down and alpha; unchanged where it is not cut."""
     up, down = deltas.plain(tensors)
-    kernel = merge_loras.has_kernel(down.shape)
+    kernel = lora_keys.has_kernel(down.shape)
     limit = wish.conv_rank if kernel else wish.rank
     old, scale = up.shape[1], deltas.scale_of(tensors)
     found = lowrank.of_factors(up, down.flatten(1))

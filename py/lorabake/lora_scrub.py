@@ -5,14 +5,11 @@ Not here: what is private (private_words.py).
 
 import argparse
 import hashlib
-import json
 import os
-import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 from lorabake import console, hashes, modelfile, paths, private_words, said
-from lorabake.errors import DiskFull, UserError
+from lorabake.errors import UserError
 from lorabake.private_words import Taken
 
 BLOCK_BYTES = 2**20
@@ -36,38 +33,23 @@ def scrub(path: Path, out: Path, *, tags: bool = False) -> tuple[list[Taken], li
 
     Raises UserError for what is no whole .safetensors and where `out` is there already, DiskFull where it has no room.
     """
-    if path.is_dir() or (path.exists() and modelfile.file_format(path) != "safetensors"):
+    if path.is_dir() or modelfile.file_format(path) != "safetensors":
         todo = f"python py/convert.py {path}" if path.is_file() else "give a .safetensors file"
         raise UserError("only .safetensors files hold metadata that could be private", where=str(path), todo=todo)
-    if not path.exists():
-        raise UserError("there is no such file", where=str(path))
     paths.refuse_existing(out)
     header = modelfile.read_header(path)
     metadata, taken = private_words.scrubbed(header.metadata, tags=tags)
     if LEGACY in metadata:
         own = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-        metadata[LEGACY] = hashes.legacy_of_lora(header_bytes(header, own), path, header.data_start)
+        metadata[LEGACY] = hashes.legacy_of_lora(modelfile.header_bytes(header.entries, own), path, header.data_start)
     left = private_words.still_named(metadata, private_words.user_names(header.metadata))
-    copy(path, header, out, header_bytes(header, metadata))
+    copy(path, header, out, modelfile.header_bytes(header.entries, metadata))
     return taken, left
-
-
-def header_bytes(header: modelfile.Header, metadata: Mapping[str, str]) -> bytes:
-    """Length and header for the same data area with other metadata, padded to 8 bytes."""
-    table: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    for name, entry in header.entries.items():
-        table[name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [entry.begin, entry.end]}
-    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
 
 
 def copy(path: Path, header: modelfile.Header, out: Path, head: bytes) -> None:
     """Write `head` and the data area of `path` as `out`, block by block; compared before it gets its name."""
-    total = len(head) + path.stat().st_size - header.data_start
-    if (free := paths.free_bytes(out.parent)) < total:
-        need = f"{console.size(total)} are needed, {console.size(free)} are free"
-        raise DiskFull("the disk is full", where=str(out), allowed=need, todo="make room, or write elsewhere with --out")
+    paths.require_room(out, len(head) + path.stat().st_size - header.data_start)
     digest = hashlib.sha256()
     with paths.replacing(out) as aside:
         with path.open("rb") as source, aside.open("wb") as target:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import torch
 
 from lorabake.families import lora_keys
-from lorabake.networks import lora
+from lorabake.networks import deltas, lowrank
 from lorabake.tensor_files import Source
 
 Tensors = Mapping[str, torch.Tensor]
-NO_NORM = ("dora_scale", "oft_blocks", "oft_diag", "weight", "a1.weight", "hada_t1", "lokr_t2")
+NO_NORM = ("dora_scale", "oft_blocks", "oft_diag", "weight", "a1.weight")
 
 
 @dataclass
@@ -83,50 +83,13 @@ def delta_norm(tensors: Tensors) -> float | None:
     if any(part in tensors for part in NO_NORM):
         return None
     try:
-        if lora_keys.UP in tensors and lora_keys.DOWN in tensors:
-            return _pair(tensors)
-        if "hada_w2_b" in tensors:
-            return _hadamard(tensors)
-        if "lokr_w1" in tensors or "lokr_w1_b" in tensors:
-            return _kronecker(tensors)
-        if "diff" in tensors:
-            return float(tensors["diff"].float().norm())
+        kind = deltas.kind_of(tensors)
+        if kind == "lora":
+            up, down = deltas.plain(tensors)
+            return lowrank.norm_of_product(up, down.flatten(1)) * abs(deltas.scale_of(tensors))
+        if kind == "lokr":  # the norm of a Kronecker product is the product of the norms
+            sizes = [float(deltas.factor(tensors, number).norm()) for number in (1, 2)]
+            return sizes[0] * sizes[1] * abs(deltas.scale_of(tensors))
+        return float(deltas.formed(tensors).norm()) if kind else None
     except (RuntimeError, ValueError, IndexError, KeyError):
         return None
-    return None
-
-
-def _pair(tensors: Tensors) -> float:
-    """|U D|^2 is the sum over (U'U) * (D D'), which is rank by rank; with a Tucker core M the four are contracted."""
-    up, down = tensors[lora_keys.UP].double().flatten(1), tensors[lora_keys.DOWN].double().flatten(1)
-    ups, downs = up.t() @ up, down @ down.t()
-    if lora_keys.MID in tensors:
-        core = tensors[lora_keys.MID].double()
-        square = torch.einsum("ab,bckl,cd,adkl->", ups, core, downs, core)
-    else:
-        square = (ups * downs).sum()
-    return float(square.clamp(min=0).sqrt()) * abs(lora.scale_of(tensors))
-
-
-def _hadamard(tensors: Tensors) -> float:
-    one = tensors["hada_w1_a"].float() @ tensors["hada_w1_b"].float()
-    two = tensors["hada_w2_a"].float() @ tensors["hada_w2_b"].float()
-    return float((one * two).norm()) * _scale(tensors, tensors["hada_w1_b"].shape[0])
-
-
-def _kronecker(tensors: Tensors) -> float:
-    """The norm of a Kronecker product is the product of the norms; two whole factors have no scale."""
-    rank, size = 0, 1.0
-    for name in ("lokr_w1", "lokr_w2"):
-        if name in tensors:
-            factor = tensors[name].float()
-        else:
-            rank = tensors[f"{name}_b"].shape[0]
-            factor = tensors[f"{name}_a"].float() @ tensors[f"{name}_b"].float()
-        size *= float(factor.norm())
-    return size * (_scale(tensors, rank) if rank else 1.0)
-
-
-def _scale(tensors: Tensors, rank: int) -> float:
-    alpha = float(tensors[lora_keys.ALPHA]) if lora_keys.ALPHA in tensors else float(rank)
-    return abs(alpha or rank) / rank

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from lorabake import merge_into, modelfile, paths
-from lorabake.errors import DiskFull
 from lorabake.merge_into import Merger
 
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".msgpack", ".h5", ".onnx", ".pb")
@@ -26,8 +25,7 @@ def write(merger: Merger, out: Path, record: Mapping[str, str]) -> int:
     copied = [path for path in _files(source.path) if _is_copied(path.relative_to(source.path), source.path, changed)]
     specs = {name: merger.spec(name) for name in source.names() if name.partition("/")[0] in changed}
     need = sum(path.stat().st_size for path in copied) + sum(spec.num_bytes() for spec in specs.values())
-    if (free := paths.free_bytes(out.parent)) < need:
-        raise DiskFull("the disk is full", where=str(out), allowed=f"{need / 2**30:.2f} GB are needed, {free / 2**30:.2f} GB are free")
+    paths.require_room(out, need)
     aside = paths.aside_of(out)
     try:
         for path in copied:

@@ -11,7 +11,7 @@ import torch
 
 from lorabake import console, lora_file, model_kinds, modelfile, tensor_files, weights
 from lorabake.errors import UserError
-from lorabake.families import layouts
+from lorabake.families import layers, layouts
 from lorabake.families.layers import Layer
 from lorabake.families.lora_targets import targets
 from lorabake.merge_parts import Weighted, require_family
@@ -66,7 +66,7 @@ class Merger:
 
     def put(self, name: str, put: Callable[[torch.Tensor], None]) -> None:
         with self.source.tensor(name) as tensor:
-            finite = lora_file.is_finite(tensor)
+            finite = tensor_files.is_finite(tensor)
             if name not in self.changes:
                 if not finite:
                     self.odd.append(name)
@@ -81,6 +81,10 @@ class Merger:
             cast = changed.to("cpu", self._dtype(tensor))
             self._require_fits(name, cast, changed)
             put(cast)
+
+    def _require_fits(self, name: str, cast: torch.Tensor, exact: torch.Tensor) -> None:
+        todo = "add --precision fp32 (or bf16), or merge with smaller weights"
+        tensor_files.require_fits(cast, exact.cpu(), where=f"{self.source.path}: {name}", todo=todo)
 
     def _changed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """In float32 (float64 where the base has it). Every change is computed from the base itself, so their order is all the same."""
@@ -97,22 +101,13 @@ class Merger:
                 changed[rows].add_(found_bias, alpha=use.part.weight(use.name))
         return changed
 
-    def _require_fits(self, name: str, cast: torch.Tensor, exact: torch.Tensor) -> None:
-        if not lora_file.is_finite(cast):
-            precision = model_kinds.PRECISION_NAMES.get(tensor_files.NAMES[cast.dtype], str(cast.dtype))
-            raise UserError(
-                f"a weight ({exact.abs().max().item():.3g}) is too large for {precision}",
-                where=f"{self.source.path}: {name}",
-                todo="add --precision fp32 (or bf16), or merge with smaller weights",
-            )
-
 
 def require_base(source: Source) -> model_kinds.FileKind:
     """What the base is. Raises UserError for what is no checkpoint of a family that LoRAs are merged for."""
     kind = model_kinds.describe(source.contents)
     fits = kind.kind == "checkpoint" or (kind.kind == "unet" and any(name.startswith(layouts.UNET) for name in source.contents.shapes))
-    if not fits or kind.family not in lora_file.FAMILIES:
-        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in lora_file.FAMILIES)
+    if not fits or kind.family not in layers.FAMILIES:
+        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in layers.FAMILIES)
         raise UserError(
             f"nothing can be merged into this: {kind.title()}",
             where=str(source.path),

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lorabake import console, lora_file, weights
+from lorabake import console, tensor_files
 from lorabake.errors import UserError
-from lorabake.families import layers, lora_names
+from lorabake.families import layers, lora_keys, lora_names
 from lorabake.merge_parts import Weighted
 from lorabake.networks import deltas, lowrank
 from lorabake.networks.lora import ALPHA, DOWN, UP
-from lorabake.wording import listed
 
 Shape = tuple[int, ...]
 NOISE = 1e-6  # of the largest singular value: below it there is only what float32 rounds
@@ -34,7 +33,7 @@ class Wish:
     device: torch.device
 
     def limit(self, shape: Shape) -> int | None:
-        return self.conv_rank if self.conv_rank and has_kernel(shape) else self.rank
+        return self.conv_rank if self.conv_rank and lora_keys.has_kernel(shape) else self.rank
 
 
 @dataclass
@@ -56,10 +55,6 @@ class Merged:
         """Share of the norm of the sum that is in the result, 0 to 1."""
         wanted = self.wanted.get(part, 0.0)
         return math.sqrt(max(0.0, 1 - self.lost.get(part, 0.0) / wanted)) if wanted else 1.0
-
-
-def has_kernel(shape: Shape) -> bool:
-    return torch.Size(shape[2:]).numel() > 1
 
 
 def merge(parts: Sequence[Weighted], family: str, wish: Wish) -> Merged:
@@ -146,7 +141,7 @@ def _shape_of(part: Weighted, name: str, kernel: Shape) -> Shape:
 
 
 def squeezed(shape: Shape) -> Shape:
-    return shape if has_kernel(shape) else shape[:2]
+    return shape if lora_keys.has_kernel(shape) else shape[:2]
 
 
 def _is_4d(name: str, full: Mapping[str, layers.Layer]) -> bool:
@@ -154,7 +149,7 @@ def _is_4d(name: str, full: Mapping[str, layers.Layer]) -> bool:
 
 
 def _as_convolution(shape: Shape, convolution: bool) -> Shape:
-    return (*shape[:2], 1, 1) if convolution and not has_kernel(shape) else squeezed(shape)
+    return (*shape[:2], 1, 1) if convolution and not lora_keys.has_kernel(shape) else squeezed(shape)
 
 
 def _layer(parts: Sequence[Weighted], name: str, shape: Shape, wish: Wish, made: Merged) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -195,7 +190,7 @@ def _layer(parts: Sequence[Weighted], name: str, shape: Shape, wish: Wish, made:
 def _enter(made: Merged, name: str, shape: Shape, pair: tuple[torch.Tensor, torch.Tensor], dtype: torch.dtype) -> None:
     up, down = pair
     rank = up.shape[1]
-    made.ranks[has_kernel(shape)].append(rank)
+    made.ranks[lora_keys.has_kernel(shape)].append(rank)
     up, down = up.reshape(shape[0], rank, *(1 for _ in shape[2:])), down.reshape(rank, *shape[1:])
     for suffix, tensor in ((UP, up), (DOWN, down), (ALPHA, torch.tensor(float(rank)))):
         made.tensors[f"{name}.{suffix}"] = cast_or_refuse(tensor, dtype, f"{name}.{suffix}")
@@ -204,11 +199,7 @@ def _enter(made: Merged, name: str, shape: Shape, pair: tuple[torch.Tensor, torc
 def cast_or_refuse(tensor: torch.Tensor, dtype: torch.dtype, key: str) -> torch.Tensor:
     """In `dtype` on the CPU. Raises UserError where it is too large for that."""
     cast = tensor.to("cpu", dtype).contiguous()
-    if not lora_file.is_finite(cast):
-        names = listed([name for name, known in weights.DTYPES.items() if known == dtype])
-        raise UserError(
-            f"a weight ({tensor.abs().max().item():.3g}) is too large for {names}", where=key, todo="add --precision fp32 (or bf16)"
-        )
+    tensor_files.require_fits(cast, tensor.cpu(), where=key, todo="add --precision fp32 (or bf16)")
     return cast
 
 

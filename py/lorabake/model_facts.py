@@ -66,7 +66,7 @@ def network(keys: lora_keys.Keys, contents: Contents) -> dict[str, Any]:
     for name, tensors in keys.layers.items():
         side = side_of(name)
         sides[side] = sides.get(side, 0) + 1
-        spatial = any(len(shape := contents.shapes[key]) == 4 and shape[2] > 1 for key in tensors.values())
+        spatial = lora_keys.is_spatial(tensors, contents.shapes)
         num_conv += spatial
         ranks["conv_rank" if spatial else "rank"] |= ranks_of({part: contents.shapes[key] for part, key in tensors.items()})
     meta = contents.metadata
@@ -92,7 +92,7 @@ def side_of(name: str) -> str:
 
 
 def ranks_of(shapes: Mapping[str, tuple[int, ...]]) -> set[int]:
-    return {shape[0] for part in ("lora_down.weight", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "b1.weight") if (shape := shapes.get(part))}
+    return {shape[0] for part in lora_keys.RANKED if (shape := shapes.get(part))}
 
 
 def loads(contents: Contents, family: str) -> dict[str, Any]:

@@ -34,7 +34,6 @@ KIND_TITLES = {
 PRECISION_NAMES = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8 (e4m3)", "F8_E5M2": "fp8 (e5m2)"}
 LORA_KINDS = ("lora", "locon", "loha", "lokr", "dora", "full", "oft", "ia3", "glora")
 _CONTEXTS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
-_RANKED = {"lora_down.weight": 0, "hada_w1_b": 0, "lokr_w1_b": 0, "lokr_w2_b": 0, "b1.weight": 0}
 _EMA = "model_ema."
 
 
@@ -90,8 +89,8 @@ def _lora(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) ->
     kind = next((name for name in ("dora", "loha", "lokr", "oft", "glora", "ia3") if name in types), "lora" if "lora" in types else "full")
     ranks, spatial = [], False
     for tensors in keys.layers.values():
-        ranks += [shapes[tensors[suffix]][axis] for suffix, axis in _RANKED.items() if suffix in tensors and shapes[tensors[suffix]]]
-        spatial |= any(len(shapes[key]) == 4 and shapes[key][2] > 1 for suffix, key in tensors.items() if suffix != "alpha")
+        ranks += [shapes[tensors[suffix]][0] for suffix in lora_keys.RANKED if suffix in tensors and shapes[tensors[suffix]]]
+        spatial |= lora_keys.is_spatial(tensors, shapes)
     traits = ["with full differences of some layers"] if "full" in types and kind != "full" else []
     kind = "locon" if kind == "lora" and spatial else kind
     return FileKind(kind, lora_family(keys, shapes, metadata), tuple(sorted(set(ranks))), keys.dialect, tuple(traits))

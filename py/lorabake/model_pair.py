@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from lorabake import model_kinds, modelfile, paths
+from lorabake import model_kinds, modelfile
 from lorabake.errors import UserError
-from lorabake.families import layers, layouts
+from lorabake.families import layers, layouts, locate, lora_names
 from lorabake.families.anchors import Anchor, anchors
 from lorabake.families.layers import Layer
 from lorabake.wording import counted, listed
 
-FAMILIES = ("sd1", "sd2", "sdxl")
-PARTS = {"text_encoder": "text encoder", "unet": "U-Net"}
+PARTS = {part: lora_names.PART_TITLES[part] for part in ("text_encoder", "unet")}
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,16 @@ class Pair:
 
 
 def look(text: str, word: str) -> Model:
-    """What is named, by its header. Raises UserError for everything but a checkpoint, or a U-Net, of a family in FAMILIES."""
-    path = paths.MODELS / "pocket.safetensors" if text == "pocket" and not Path(text).exists() else Path(text)
+    """What is named, by its header. Raises UserError for everything but a checkpoint, or a U-Net, of a family in layers.FAMILIES."""
+    path = locate(text)
     if not path.exists():
         raise UserError(f"{word}: there is no such file or folder", where=text, todo='correct it; in "quotes" where it has spaces')
     if path.suffix.lower() in (".yaml", ".yml"):
         raise UserError(f"{word}: this is a profile, not a model", where=text, todo=f"{word} wants the model itself, like its base_model")
     contents = modelfile.read_contents(path)
     kind = model_kinds.describe(contents)
-    if kind.kind not in ("checkpoint", "unet") or kind.family not in FAMILIES:
-        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in FAMILIES)
+    if kind.kind not in ("checkpoint", "unet") or kind.family not in layers.FAMILIES:
+        titles = ", ".join(model_kinds.FAMILY_TITLES[name] for name in layers.FAMILIES)
         hint = "a LoRA needs no extracting; py/lora.py resize makes it smaller" if kind.is_lora() else "give the full checkpoint"
         raise UserError(f"{word}: this is {kind.title()}", where=text, allowed=f"checkpoints of {titles}", todo=hint)
     return Model(path, contents, kind, word)

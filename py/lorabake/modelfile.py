@@ -68,10 +68,9 @@ def read_contents(path: Path) -> Contents:
     """Names and shapes of a file or Diffusers folder. Raises UserError, with the reason, for everything that is neither."""
     if path.is_dir():
         return _folder(path)
-    if not path.exists():
-        raise UserError("there is no such file", where=str(path), todo="correct base_model; in double quotes YAML wants \\\\ for each \\")
+    form = file_format(path)
     size = path.stat().st_size
-    if file_format(path) == "safetensors":
+    if form == "safetensors":
         header = read_header(path)
         shapes = {name: entry.shape for name, entry in header.entries.items()}
         return Contents("safetensors", shapes, size, header.metadata, dtypes={name: e.dtype for name, e in header.entries.items()})
@@ -83,6 +82,10 @@ def read_contents(path: Path) -> Contents:
 
 def file_format(path: Path) -> str:
     """Either "safetensors" or "ckpt", by content and not by name (both are often renamed). Raises UserError for anything else."""
+    if not path.exists():
+        raise UserError(
+            "there is no such file", where=str(path), todo="correct the name; in a profile's double quotes YAML wants \\\\ for each \\"
+        )
     size = path.stat().st_size
     if size == 0:
         raise UserError("this file is empty (0 bytes)", where=str(path), todo="download it again")
@@ -167,6 +170,16 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"its entry for {name[:80]!r} makes no sense") from error
     return Entry(dtype, shape, begin, end)
+
+
+def header_bytes(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+    """Length and header of a .safetensors file, padded to 8 bytes; the same for the same contents. `entries` in the order of the data."""
+    table: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    for name, entry in entries.items():
+        table[name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [entry.begin, entry.end]}
+    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def _truncated(path: Path, expected: int, size: int) -> UserError:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lorabake.errors import UserError
+from lorabake.errors import DiskFull, UsageError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"
@@ -94,6 +94,13 @@ def refuse_existing(path: Path) -> None:
         )
 
 
+def require_safetensors(out: Path) -> None:
+    """Raises UsageError where --out names a file of another kind than the one that is written."""
+    if out.suffix.lower() != ".safetensors":
+        what = f'"{out.name}" does not end in .safetensors, which is what is written'
+        raise UsageError(what, where="--out", todo=f"--out {out.stem}.safetensors")
+
+
 def flush(path: Path) -> None:
     """Ask the system to put the file's content on the disk before it gets its name."""
     with path.open("r+b") as file:
@@ -161,6 +168,13 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def require_room(path: Path, num_bytes: int) -> None:
+    """Raises DiskFull, before anything is written, where the disk of `path` cannot hold so much more."""
+    if (free := free_bytes(path.parent)) < num_bytes:
+        need = f"{num_bytes / 2**30:.2f} GB are needed, {free / 2**30:.2f} GB are free"
+        raise DiskFull("the disk is full", where=str(path), allowed=need, todo="make room, or write elsewhere with --out")
 
 
 def long_path(path: Path | str) -> str:

@@ -8,6 +8,7 @@ import time
 
 from lorabake import console, report_charts
 from lorabake.families import FAMILIES
+from lorabake.families.lora_names import PART_TITLES
 from lorabake.networks import NETWORKS
 from lorabake.plan_text import TARGETS, rate
 from lorabake.report_charts import Chart, Level, Series
@@ -17,7 +18,6 @@ from lorabake.suggest import number
 from lorabake.wording import counted
 
 CERTAINTY = {"clear": "clear", "close": "a close call", "a guess": "a guess"}
-PARTS = {"unet": "U-Net", "text_encoder": "text encoder"}
 STRENGTH_TO_START = "0.8"
 
 
@@ -121,7 +121,7 @@ def curves(run: Run) -> str:
         points = [Series("with the LoRA", run.held, "second", dots=True)]
         charts.append(Chart("Loss on held-out pictures", points, total, levels, ends, marked))
     parts = {part: points for part, points in run.rates().items() if any(value for _, value in points)}
-    rates = [(PARTS.get(part, part), parts[part]) for part in sorted(parts, key=lambda part: [*PARTS, part].index(part))]
+    rates = [(PART_TITLES.get(part, part), parts[part]) for part in sorted(parts, key=lambda part: [*PART_TITLES, part].index(part))]
     styles = ("main", "second", "third")
     if rates:
         lines = [Series(name, points, styles[n % 3]) for n, (name, points) in enumerate(rates)]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lorabake.networks import lowrank
+
 OVERSAMPLING = 16
 # Of what is left over, in squares: half of it in the error itself, so 0.3 % above the smallest by the forecast. 1 % is promised.
 TOLERANCE = 0.006
@@ -21,7 +23,7 @@ ROUNDING = 1e-8  # of the whole, in squares: what float32 cannot tell
 
 @dataclass(frozen=True)
 class Factors:
-    """matrix (m, n) ~ left (m, r) @ diag(values) @ right (r, n); `values` fall. `total` = |matrix|^2 (Frobenius), `exact`: a full SVD."""
+    """matrix (m, n) ~ left (m, r) @ diag(values) @ right (r, n); `values` fall. `total`: |matrix|^2 (Frobenius); `exact`: all."""
 
     left: torch.Tensor
     values: torch.Tensor
@@ -84,13 +86,12 @@ def _least_rank(found: Factors, share: float) -> int:
 
 
 def full(matrix: torch.Tensor) -> Factors:
-    """The economy SVD. Where the card's solver gives up, the processor's in double precision does it."""
-    total = squares(matrix)
+    """All triples, by lowrank.of_matrix. Where the card's solver gives up, the processor's does it."""
     try:
-        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        found = lowrank.of_matrix(matrix, min(matrix.shape))
     except torch.linalg.LinAlgError:
-        left, values, right = (part.to(matrix) for part in torch.linalg.svd(matrix.cpu().double(), full_matrices=False))
-    return Factors(left, values, right, total, exact=True)
+        found = lowrank.of_matrix(matrix.cpu(), min(matrix.shape))
+    return Factors(found.left.to(matrix), found.values.to(matrix), found.right.to(matrix), squares(matrix), exact=True)
 
 
 def _iterated(matrix: torch.Tensor, rank: int, seed: int) -> Factors | None:

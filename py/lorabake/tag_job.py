@@ -4,7 +4,6 @@ Not here: what an edit or an expression means (tag_edits.py, tag_query.py), tagg
 changes are kept and undone (journal.py), what --check looks at (checks.py).
 """
 
-import sys
 import time
 from argparse import Namespace
 from collections import Counter
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorabake import (
+    asking,
     captions,
     checks,
     checks_asked,
@@ -40,6 +40,7 @@ from lorabake.wording import counted
 
 PLACES = ("dataset", "model", "tag_list", "reject", "demote")  # words that name files
 CHOICES = {"1": "check", "2": "tag", "3": "review", "": "check"}
+WHICH = "Which dataset? Drag its folder or a profile here, then Enter. Empty: stop."
 MENU = """What shall be done with it? (Enter: 1)
   1  check pictures and captions, change nothing
   2  tag the pictures that have no caption yet
@@ -69,7 +70,7 @@ class Change:
 def main(options: Namespace) -> int:
     """Exit code of py/tag.py."""
     check_words(options)
-    dataset = dataset_of(Path(options.dataset or asked()))
+    dataset = dataset_of(Path(options.dataset or asking.required(WHICH, lacking="no dataset was named", todo="python py/tag.py FOLDER")))
     if not options.dataset and not _anything(options):
         setattr(options, chosen_from_menu(), True)
     if options.undo is not None:
@@ -122,30 +123,12 @@ def _anything(options: Namespace) -> bool:
     return any(value not in (None, False, []) for name, value in vars(options).items() if name != "dataset")
 
 
-def asked() -> str:
-    """The folder that a person at a console names or drags into the window, as after a right-click. Raises UsageError without one."""
-    answer = ""
-    if sys.stdin and sys.stdin.isatty():
-        answer = _answer("Which dataset? Drag its folder or a profile here, then Enter. Empty: stop.").strip("\"'")
-    if not answer:
-        raise UsageError("no dataset was named", todo="python py/tag.py FOLDER")
-    return answer
-
-
 def chosen_from_menu() -> str:
     """What a person who right-clicked wants: the name of an option. Raises UsageError for an answer that is none."""
-    answer = _answer(MENU)
+    answer = asking.answer(MENU)
     if answer not in CHOICES:
         raise UsageError(f'"{answer}" is none of the choices', allowed=", ".join(filter(None, CHOICES)))
     return CHOICES[answer]
-
-
-def _answer(question: str) -> str:
-    console.say(question)
-    try:
-        return input("> ").strip()
-    except EOFError:  # Windows calls NUL a console
-        return ""
 
 
 def dataset_of(given: Path) -> Dataset:

@@ -28,7 +28,6 @@ _OPENCLIP = {
     "ln_final.bias": "final_layer_norm.bias",
 }
 _OPENCLIP_NORM = re.compile(r"transformer\.resblocks\.(\d+)\.ln_([12])\.(weight|bias)")
-_SDXL_TIME = {"label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _unet(shapes: Mapping[str, tuple[int, ...]], family: str) -> Found:
         name = key.removeprefix("unet/")
         if key.startswith(layouts.UNET):
             try:
-                name = _unet_name(key.removeprefix(layouts.UNET), num_layers)
+                name = sd1_keys.unet_name(key.removeprefix(layouts.UNET), num_layers)
             except (KeyError, ValueError):
                 continue
         if name.startswith(("time_embedding.", "add_embedding.")):
@@ -97,8 +96,3 @@ def _unet(shapes: Mapping[str, tuple[int, ...]], family: str) -> Found:
             yield f"unet.{name}", Anchor(key, "unet", ENDS)
         elif len(shape) == 1:
             yield f"unet.{name}", Anchor(key, "unet", NORMS)
-
-
-def _unet_name(path: str, num_layers: int) -> str:
-    head, _, leaf = path.rpartition(".")
-    return f"{_SDXL_TIME[head]}.{leaf}" if head in _SDXL_TIME else sd1_keys.unet_name(path, num_layers)

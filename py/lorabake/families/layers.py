@@ -107,6 +107,7 @@ _SIZES = {
     "sd2": ((320, 640, 1280, 1280), (1, 1, 1, 0), 1, 1024, False),
     "sdxl": ((320, 640, 1280), (0, 2, 10), 10, 2048, False),
 }
+FAMILIES = tuple(_SIZES)
 _TEXTS = {
     "sd1": (("cond_stage_model.transformer.text_model.", 768, 12),),
     "sd2": (("text_encoder/text_model.", 1024, 23),),

@@ -5,6 +5,7 @@ Dialects: `kohya` (`lora_unet_....lora_down.weight`, LyCORIS's types too), `peft
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "ia3": ("weight", "on_input"),
     "glora": ("a1.weight", "a2.weight", "b1.weight", "b2.weight"),
 }
+RANKED = (DOWN, "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "b1.weight")  # each one's first side is the rank; asked in this order
 TYPE_OF = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
 _FOREIGN = (
     ("peft", re.compile(r"(.+)\.lora_(A|B)(?:\.\w+)?\.weight"), {"A": DOWN, "B": UP}),
@@ -77,6 +79,16 @@ def _one(key: str) -> tuple[str, str, str]:
     if key.endswith(".alpha") and key.startswith(_ROOTS):
         return "peft", re.sub(r"\.lora(_linear_layer)?$", "", key.removesuffix(".alpha")), ALPHA
     return "", "", ""
+
+
+def has_kernel(shape: tuple[int, ...]) -> bool:
+    """Whether a tensor of this shape is of a convolution larger than 1x1, whose rank is one of its own in LoRA programs."""
+    return math.prod(shape[2:]) > 1
+
+
+def is_spatial(tensors: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """The same of a layer of a file; `tensors` as in Keys.layers."""
+    return any(has_kernel(shapes[key]) for key in tensors.values())
 
 
 def is_lora(keys: Iterable[str]) -> bool:

@@ -7,6 +7,7 @@ import re
 
 from lorabake.families import sd1_keys
 
+PART_TITLES = {"unet": "U-Net", "text_encoder": "text encoder"}
 UNET, TEXT, TEXT_1, TEXT_2 = "lora_unet", "lora_te", "lora_te1", "lora_te2"
 TEXT_PREFIXES = (TEXT, TEXT_1, TEXT_2)
 # Pieces of paths that hold an underscore of their own; every other underscore stands for a dot.
@@ -44,7 +45,7 @@ def underscored(prefix: str, path: str) -> str:
 def to_sgm(path: str) -> str:
     """SDXL's U-Net path in the original layout; one that is in it already comes back as it is. Raises KeyError for an unknown one."""
     if not path.startswith(("down_blocks.", "mid_block.", "up_blocks.")):
-        return path
+        return sd1_keys.UNET_ENDS_ORIGINAL.get(path, path)
     try:
         found = sd1_keys.unet_original(f"{path}.weight", SDXL_LAYERS, SDXL_UP_WITH_ATTENTION)
     except (ValueError, IndexError, StopIteration) as error:

@@ -11,10 +11,9 @@ from functools import cache
 from lorabake.families import layers, lora_names, sd1_keys
 
 Shapes = Mapping[str, tuple[int, ...]]
-FAMILIES = ("sd1", "sd2", "sdxl")
 NUM_LAYERS = 2  # resnets per down block, in all three
 _UNET_ENDS = (("time_embed.0", "linear"), ("time_embed.2", "linear"), ("input_blocks.0.0", "conv"), ("out.0", "norm"), ("out.2", "conv"))
-_SDXL_ENDS = {"label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2"}
+_SDXL_ENDS = (("label_emb.0.0", "linear"), ("label_emb.0.2", "linear"))
 _TEXT_ENDS = (("final_layer_norm", "norm"), ("embeddings.token_embedding", "embedding"), ("embeddings.position_embedding", "embedding"))
 OPENCLIP_LAST = 23  # SD 2's text encoder has this layer too; it is not used, and some programs leave it out
 
@@ -65,11 +64,8 @@ def _unet(family: str) -> Iterator[Place]:
         elif path.endswith(".ff.net.2"):
             for number in (1, 2, 3):
                 yield _in_unet(f"{path.removesuffix('.ff.net.2')}.norm{number}", "norm")
-    for path, kind in _UNET_ENDS:
+    for path, kind in (*_UNET_ENDS, *(_SDXL_ENDS if family == "sdxl" else ())):
         yield _in_unet(path, kind)
-    if family == "sdxl":
-        for path, name in _SDXL_ENDS.items():
-            yield Place("unet", path, name, "linear")
 
 
 def _in_unet(path: str, kind: str, shape: tuple[int, ...] = ()) -> Place:

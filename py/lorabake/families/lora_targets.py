@@ -9,7 +9,6 @@ from lorabake.families import lora_names, sd1_keys
 from lorabake.families.layers import CLIP_ROOTS, OPENCLIP_ROOTS, UNET, Layer, layers
 
 Shapes = Mapping[str, tuple[int, ...]]
-_LABELS = {"label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2"}  # SDXL: original, diffusers
 _OPENCLIP_NORMS = {"ln_1": "layer_norm1", "ln_2": "layer_norm2"}
 _BLOCKS = "transformer.resblocks."
 
@@ -34,16 +33,15 @@ def _unet_names(key: str, family: str, num_layers: int) -> Iterator[str]:
     if original != key:
         yield lora_names.underscored("lora_unet", original)
         try:
-            other = _LABELS.get(original) or sd1_keys.unet_name(f"{original}.weight", num_layers).removesuffix(".weight")
+            other = sd1_keys.unet_name(f"{original}.weight", num_layers).removesuffix(".weight")
         except KeyError:
             return
         yield lora_names.underscored("lora_unet", other)
     elif diffusers != key:
         yield lora_names.underscored("lora_unet", diffusers)
         if family == "sdxl":
-            labels = {other: label for label, other in _LABELS.items()}
             try:
-                yield lora_names.underscored("lora_unet", labels.get(diffusers) or lora_names.to_sgm(diffusers))
+                yield lora_names.underscored("lora_unet", lora_names.to_sgm(diffusers))
             except KeyError:
                 return
 

@@ -23,12 +23,15 @@ _RESNET = {
     "skip_connection": "conv_shortcut",
 }
 _UNET_ENDS = {
+    "label_emb.0.0": "add_embedding.linear_1",  # of SDXL
+    "label_emb.0.2": "add_embedding.linear_2",
     "time_embed.0": "time_embedding.linear_1",
     "time_embed.2": "time_embedding.linear_2",
     "input_blocks.0.0": "conv_in",
     "out.0": "conv_norm_out",
     "out.2": "conv_out",
 }
+UNET_ENDS_ORIGINAL = {diffusers: original for original, diffusers in _UNET_ENDS.items()}
 _MIDDLE = {"0": "mid_block.resnets.0", "1": "mid_block.attentions.0", "2": "mid_block.resnets.1"}
 _VAE_MIDDLE = {"block_1": "resnets.0", "attn_1": "attentions.0", "block_2": "resnets.1"}
 _VAE_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
@@ -127,9 +130,8 @@ def _num_vae_blocks(names: Iterable[str]) -> int:
 def unet_original(name: str, num_layers: int, up_blocks_with_attention: frozenset[int]) -> str:
     """Inverse of unet_name. The slot of an upsampler depends on whether an attention stands before it."""
     head, _, leaf = name.rpartition(".")
-    ends = {diffusers: original for original, diffusers in _UNET_ENDS.items()}
-    if head in ends:
-        return f"{ends[head]}.{leaf}"
+    if head in UNET_ENDS_ORIGINAL:
+        return f"{UNET_ENDS_ORIGINAL[head]}.{leaf}"
     kind, block_text, *rest = re.split(r"\.", name, maxsplit=4)
     if kind == "mid_block":
         list_name, index, tail = block_text, rest[0], ".".join(rest[1:])

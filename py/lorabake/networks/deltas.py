@@ -10,13 +10,12 @@ from collections.abc import Mapping
 
 import torch
 
+from lorabake.families import lora_keys
 from lorabake.networks.lora import ALPHA, DOWN, UP
 
 MID, DORA = "lora_mid.weight", "dora_scale"
 WHOLE = ("diff", "w_norm")  # a difference of a weight as it is; `w_norm` that of a norm
 BIAS = ("diff_b", "b_norm")
-# A tensor of each kind whose size `axis` is the rank, asked in this order.
-_RANKS = ((DOWN, 0), ("hada_w1_b", 0), ("lokr_w1_b", 0), ("lokr_w2_b", 0))
 # What must be there for a layer to be of a kind: one of the alternatives, whole.
 _NEEDS = {
     "lora": ((DOWN, UP),),
@@ -46,7 +45,7 @@ def kind_of(names: Mapping[str, object]) -> str:
 
 def rank_of(tensors: Mapping[str, torch.Tensor]) -> int:
     """The inner size; 0 for what has none (full differences, a LoKr of two full factors)."""
-    return next((tensors[name].shape[axis] for name, axis in _RANKS if name in tensors), 0)
+    return next((tensors[name].shape[0] for name in lora_keys.RANKED if name in tensors), 0)
 
 
 def scale_of(tensors: Tensors) -> float:
@@ -154,12 +153,13 @@ def _tucker(core: torch.Tensor, outer: torch.Tensor, inner: torch.Tensor) -> tor
 
 def _lokr(tensors: Tensors) -> torch.Tensor:
     """Kronecker's product of w1 and w2, each whole or of two factors. Where both are whole nothing is scaled, whatever alpha says."""
-    w1, w2 = (_factor(tensors, number) for number in (1, 2))
+    w1, w2 = (factor(tensors, number) for number in (1, 2))
     w1 = w1.reshape(*w1.shape, *(1 for _ in w2.shape[2:]))
     return torch.kron(w1, w2.contiguous()).mul_(scale_of(tensors))
 
 
-def _factor(tensors: Tensors, number: int) -> torch.Tensor:
+def factor(tensors: Tensors, number: int) -> torch.Tensor:
+    """The first or second matrix of a LoKr's Kronecker product, float32."""
     whole = tensors.get(f"lokr_w{number}")
     if whole is not None:
         return whole.float()

@@ -47,7 +47,8 @@ def of_matrix(matrix: torch.Tensor, most: int) -> Decomposed:
     _, vectors = torch.linalg.eigh(exact @ exact.T)
     left = vectors.flip(1)[:, : min(most, matrix.shape[0])]
     right = left.T @ exact
-    values = torch.linalg.vector_norm(right, dim=1)
+    values, order = torch.linalg.vector_norm(right, dim=1).sort(descending=True)  # anew: those that are rounding alone may be out of order
+    left, right = left[:, order], right[order]
     right = right / values.clamp_min(torch.finfo(torch.float64).tiny)[:, None]
     return Decomposed(left.float(), values.float(), right.float())
 
@@ -55,7 +56,7 @@ def of_matrix(matrix: torch.Tensor, most: int) -> Decomposed:
 def norm_of_product(up: torch.Tensor, down: torch.Tensor) -> float:
     """Frobenius norm of up @ down, which is not formed: the trace of (up.T up)(down down.T)."""
     up, down = up.double(), down.double()
-    return math.sqrt(max(0.0, float(((up.T @ up) * (down @ down.T)).sum())))
+    return math.sqrt(float(((up.T @ up) * (down @ down.T)).sum().clamp(min=0)))  # NaN stays NaN
 
 
 def balanced(up: torch.Tensor, down: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
