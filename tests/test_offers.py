@@ -59,7 +59,7 @@ def test_only_a_person_who_started_setup_bat_is_asked(monkeypatch, variable, the
     monkeypatch.delenv(offers.ASK, raising=False)
     if variable is not None:
         monkeypatch.setenv(offers.ASK, variable)
-    monkeypatch.setattr("lorabake.asking.somebody_there", lambda: there)
+    monkeypatch.setattr("lorabake.asking.at_console", lambda: there)
     assert offers.somebody_asked() == asked
 
 

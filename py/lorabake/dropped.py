@@ -71,5 +71,5 @@ def run(job: str, words: Sequence[str]) -> int:
 
 def wait() -> None:
     """Keep the window open until it has been read, where somebody is there."""
-    if asking.somebody_there():
+    if asking.at_console():
         asking.answer("Press Enter to close this window.")

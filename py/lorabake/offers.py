@@ -57,7 +57,7 @@ def finish(root: Path, python: str, *, made: bool) -> None:
 
 def somebody_asked() -> bool:
     """Whether a person started this by setup.bat and can answer."""
-    return os.environ.get(ASK) == "1" and asking.somebody_there()
+    return os.environ.get(ASK) == "1" and asking.at_console()
 
 
 def offers(root: Path, python: str) -> list[Offer]:
