@@ -33,11 +33,11 @@ set "PY=py.exe"
 for %%V in (-3.12 -3.13 -3.11) do set "WHICH=%%V" & call :fits && goto found
 set "WHICH="
 for /f "delims=" %%P in ('where python.exe 2^>nul') do set "PY=%%P" & call :fits && goto found
-for /d %%D in ("%LOCALAPPDATA%\Programs\Python\Python3*" "%ProgramFiles%\Python3*" "%SystemDrive%\Python3*") do set "PY=%%D\python.exe" & call :fits && goto found
+for %%V in (312 313 311 310 39 38 312-32 313-32 311-32) do for %%D in ("%LOCALAPPDATA%\Programs\Python" "%ProgramFiles%" "%SystemDrive%") do if exist "%%~D\Python%%V\python.exe" set "PY=%%~D\Python%%V\python.exe" & call :fits && goto found
 for %%K in (HKCU HKLM) do for /f "tokens=2,*" %%A in ('reg query %%K\Software\Python\PythonCore /s /v ExecutablePath 2^>nul') do if "%%A"=="REG_SZ" set "PY=%%B" & call :fits && goto found
 
 >&2 echo setup.bat: no 64-bit Python 3.11 to 3.13 was found
->&2 echo   looked at: the py launcher, PATH, your Programs\Python folder, Program Files, %SystemDrive%\Python3*, the registry
+>&2 echo   looked at: the py launcher, PATH, your Programs\Python folder, Program Files, %SystemDrive%\Python31x, the registry
 >&2 echo   (a python.exe that opens the Microsoft Store is only a placeholder)
 set "WINGET=winget install --exact --id Python.Python.3.12 --source winget --scope user"
 where winget >nul 2>nul && goto offer
