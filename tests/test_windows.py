@@ -84,11 +84,13 @@ def test_a_right_click_where_nobody_answers_ends(house):
 
 @pytest.mark.skipif(os.name == "nt", reason="a person's right-click is needed (docs/unproven.md)")
 def test_a_right_click_bakes_the_demo(house):
-    """The letter of Explorer's "Run with PowerShell" in a console: the list of profiles, a live bar, a key at the end, everything there."""
+    """The letter of Explorer's "Run with PowerShell" in a console of code page 1252: profiles, a live bar, a key at the end, all files."""
     from terminal import Terminal
 
     letter = RIGHT_CLICK.format(of_windows(house / "train.ps1"))
-    with Terminal([*tools.windows(), "powershell.exe", "-Command", letter], cwd=house) as window:
+    click = house.parent / "click.bat"
+    click.write_text(f'@chcp 1252 >nul\r\n@powershell.exe -Command "{letter}"\r\n', encoding="cp1252", newline="")
+    with Terminal([*tools.windows(), "cmd.exe", "/c", of_windows(click)], cwd=house) as window:
         window.expect("Which profile?", timeout_s=START_LIMIT_S)
         window.expect(">", timeout_s=30)
         number = re.search(r"(\d+)\s+demo\b", window.text())
