@@ -270,6 +270,10 @@ def test_what_runs_first_parses_on_old_pythons():
         "installer",
         "pythons",
         "torch_builds",
+        "pe_version",
+        "dll_needs",
+        "dll_files",
+        "dlls",
         "doctor",
     ]
     files = [paths.ROOT / "py" / "lorabake" / f"{name}.py" for name in first]

@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 
-from lorabake import console, environment
+from lorabake import console, environment, paths
 
 
 def main(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
     if options.check:
         return check(options)
+    if options.undo_dlls:
+        return undo_dlls()
     return make(options)
 
 
@@ -32,4 +34,12 @@ def make(options: argparse.Namespace) -> int:
     env = environment.build(torch=options.torch)
     python = str(environment.python_of(env))
     console.result(json.dumps({"environment": str(env), "python": python}) if options.json else f"the environment {env} is ready")
+    return 0
+
+
+def undo_dlls() -> int:
+    """Put back what was replaced in the current environment."""
+    from lorabake import dlls
+
+    console.result(dlls.undo(paths.VENV))
     return 0

@@ -14,6 +14,7 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     parser.add_argument("--check", action="store_true", help="look, change nothing")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
+    parser.add_argument("--undo-dlls", action="store_true", help="put back every DLL that setup replaced in the environment")
     parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end")
     return parser.parse_args([as_option(word) for word in (sys.argv[1:] if words is None else words)])
 
