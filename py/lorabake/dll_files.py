@@ -50,21 +50,29 @@ def look(env: Path) -> list[Found]:
     library = library_of(env)
     record = recorded(library)
     put = {name: entry for name, entry in read_log(env).get("files", {}).items() if entry.get("sha256")}
-    names = sorted(path for path in (library / "torch" / "lib").glob("*.dll") if dll_needs.CUDNN.fullmatch(path.name))
-    return [_found(path, record.get(f"torch/lib/{path.name}"), put.get(path.name)) for path in names]
+    there = sorted(path for path in (library / "torch" / "lib").glob("*.dll") if dll_needs.CUDNN.fullmatch(path.name))
+    found = [_found(path, record.get(f"torch/lib/{path.name}"), put.get(path.name)) for path in there]
+    brought = {name.rsplit("/", 1)[1] for name in record} - {path.name for path in there}
+    return [*found, *(Found(name, 0, trouble="is gone") for name in sorted(brought) if dll_needs.CUDNN.fullmatch(name))]
 
 
 def _found(path: Path, recorded_as: tuple[str, int] | None, entry: dict[str, Any] | None) -> Found:
     try:
         size = path.stat().st_size
-        own = recorded_as is not None and size == recorded_as[1] and (size > HASHED_UP_TO or digest(path) == recorded_as[0])
-        put = entry is not None and size == entry["size"] and (size > HASHED_UP_TO or digest(path) == entry["sha256"])
+        own = recorded_as is not None and _same(path, size, *recorded_as)
+        put = entry is not None and _same(path, size, entry["sha256"], entry["size"])
         version = pe_version.read(path)
     except OSError as error:
-        return Found(path.name, 0, trouble=f"it cannot be read ({error.strerror})")
-    except pe_version.NoVersion as error:
-        return Found(path.name, size, own=own, put=put, trouble="" if own or put else str(error))
+        return Found(path.name, 0, trouble=f"cannot be read ({error.strerror})")
+    except pe_version.Damaged as error:
+        return Found(path.name, size, own=own, put=put, trouble=f"is damaged ({error})")
+    except pe_version.NoVersion:
+        return Found(path.name, size, whose="it does not say what it is", own=own, put=put)
     return Found(path.name, size, version.numbers, dll_needs.whose(version.texts), own, put)
+
+
+def _same(path: Path, size: int, sha256: str, wanted: int) -> bool:
+    return size == wanted and (size > HASHED_UP_TO or digest(path) == sha256)
 
 
 def recorded(library: Path) -> dict[str, tuple[str, int]]:

@@ -136,19 +136,16 @@ def judge(need: Need, found: Sequence[Found]) -> list[str]:
     if need.wheel is None:
         return []
     ours = [dll for dll in found if generation_of(dll.name) == need.generation]
-    problems = []
-    lacking = sorted(set(need.wheel.dlls) - {dll.name.lower() for dll in ours})
-    if lacking and (len(lacking) == len(need.wheel.dlls) or not all(dll.own for dll in ours)):
-        others = sorted({generation_of(dll.name) for dll in found} - {need.generation})
-        beside = f" (there is one of generation {', '.join(others)}, which this torch cannot use)" if others and not ours else ""
-        problems.append(f"{WHERE} lacks {listed(lacking)}{beside}")
-    problems += [f"{dll.name} is damaged: {dll.trouble}" for dll in ours if dll.trouble]
+    problems = [f"{WHERE}/{dll.name} {dll.trouble}" for dll in ours if dll.trouble]
     sound = [dll for dll in ours if not dll.trouble]
-    foreign = [dll for dll in sound if dll.whose and not dll.own]
-    problems += [f"{dll.name} is not NVIDIA's: {dll.whose}" for dll in foreign]
-    sound = [dll for dll in sound if dll not in foreign and dll.numbers]
-    problems += _by_version(need, sound)
-    return problems
+    foreign = [dll for dll in sound if dll.whose and not (dll.own or dll.put)]
+    problems += [f"{WHERE}/{dll.name} is not NVIDIA's: {dll.whose}" for dll in foreign]
+    lacking = sorted(set(need.wheel.dlls) - {dll.name.lower() for dll in ours})
+    if lacking and not any(dll.own for dll in ours):  # a torch that brings its own knows best which there are
+        others = sorted({generation_of(dll.name) for dll in found} - {need.generation})
+        beside = f"; there is generation {', '.join(others)}, which this torch cannot use" if others and not ours else ""
+        problems.append(f"{WHERE} lacks {listed(lacking)}{beside}")
+    return problems + _by_version(need, [dll for dll in sound if dll.numbers and dll not in foreign])
 
 
 def _by_version(need: Need, found: Sequence[Found]) -> list[str]:

@@ -32,32 +32,41 @@ class Version:
 
 
 class NoVersion(ValueError):
-    """The file is not a Windows program or library, is damaged, or holds no version."""
+    """The file says nothing of its version."""
+
+
+class Damaged(NoVersion):
+    """It is no Windows program or library, or not whole."""
 
 
 def read(path: Path) -> Version:
-    """The version of the file. Raises NoVersion with the reason, OSError where it cannot be read."""
+    """The version of the file. Raises NoVersion (Damaged) with the reason, OSError where it cannot be read."""
     with Path(path).open("rb") as file:
-        try:
-            return parse(version_resource(file))
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
-            raise NoVersion("the file is cut off or damaged") from error
+        return read_from(file)
+
+
+def read_from(file: BinaryIO) -> Version:
+    """The same of an open file."""
+    try:
+        return parse(version_resource(file))
+    except struct.error as error:
+        raise Damaged("the file is cut off or damaged") from error
 
 
 def version_resource(file: BinaryIO) -> bytes:
     """The bytes of the first version resource. Raises NoVersion, struct.error."""
     header = _at(file, 0, 64)
     if header[:2] != b"MZ":
-        raise NoVersion("no Windows program or library")
+        raise Damaged("no Windows program or library")
     (start,) = struct.unpack_from("<I", header, 60)
     coff = _at(file, start, 24)
     if coff[:4] != b"PE\0\0":
-        raise NoVersion("no Windows program or library")
+        raise Damaged("no Windows program or library")
     num_sections, optional_size = struct.unpack_from("<H12xH", coff, 6)
     optional = _at(file, start + 24, min(optional_size, 240))
     (magic,) = struct.unpack_from("<H", optional)
     if magic not in {OPTIONAL_32, OPTIONAL_64} or num_sections > MOST_SECTIONS:
-        raise NoVersion("no Windows program or library")
+        raise Damaged("no Windows program or library")
     first = 112 if magic == OPTIONAL_64 else 96
     (num_folders,) = struct.unpack_from("<I", optional, first - 4)
     address, _ = struct.unpack_from("<II", optional, first + 16) if num_folders > 2 else (0, 0)
@@ -79,7 +88,7 @@ def _at(file: BinaryIO, offset: int, size: int) -> bytes:
     file.seek(offset)
     found = file.read(size)
     if len(found) < size:
-        raise NoVersion("the file is cut off or damaged")
+        raise Damaged("the file is cut off or damaged")
     return found
 
 
@@ -88,7 +97,7 @@ def _offset(sections: list[tuple[int, ...]], address: int) -> int:
     for begin, size, offset in ((section[0], section[1], section[2]) for section in sections):
         if begin <= address < begin + size:
             return offset + address - begin
-    raise NoVersion("the file is cut off or damaged")
+    raise Damaged("the file is cut off or damaged")
 
 
 def _child(file: BinaryIO, folder_at: int, wanted: int | None, *, folder: bool) -> int:
@@ -96,13 +105,13 @@ def _child(file: BinaryIO, folder_at: int, wanted: int | None, *, folder: bool) 
     num_named, num_numbered = struct.unpack("<12xHH", _at(file, folder_at, 16))
     count = num_named + num_numbered
     if count > MOST_ENTRIES:
-        raise NoVersion("the file is cut off or damaged")
+        raise Damaged("the file is cut off or damaged")
     entries = list(struct.iter_unpack("<II", _at(file, folder_at + 16, 8 * count)))
     found = next((where for number, where in entries if wanted is None or number == wanted), None)
     if found is None:
         raise NoVersion("it holds no version")
     if bool(found & IS_FOLDER) != folder:
-        raise NoVersion("the file is cut off or damaged")
+        raise Damaged("the file is cut off or damaged")
     return found & ~IS_FOLDER
 
 
@@ -133,7 +142,7 @@ def _block(resource: bytes, at: int) -> tuple[int, int, int, str, int]:
     end = at + 6
     while resource[end : end + 2] != b"\0\0":
         if end >= len(resource):
-            raise NoVersion("the file is cut off or damaged")
+            raise Damaged("the file is cut off or damaged")
         end += 2
     return at + length, value_length, kind, resource[at + 6 : end].decode("utf-16-le", "replace"), _aligned(end + 2)
 
