@@ -240,13 +240,12 @@ def test_the_running_python_as_it_is(monkeypatch):
 def test_the_running_python_is_told_all_that_is_missing(monkeypatch):
     monkeypatch.setenv(environment.CHOICE, "current")
     monkeypatch.setattr(environment, "NEEDED", {"nothing_like_it": "nothing", "neither_this": "neither", "torch": "torch"})
-    monkeypatch.setattr(environment, "TORCH_BELOW", (2, 12))
-    monkeypatch.setattr(environment, "TORCH_FROM", (2, 11))
+    monkeypatch.setattr(venvs, "torch_ranges", lambda: [((1, 7), (1, 8)), ((1, 11), (1, 14))])
     with pytest.raises(UserError) as told:
         environment.ensure(__file__)
     text = str(told.value)
     assert "missing: nothing, neither" in text
-    assert "lorabake runs on 2.11 to 2.13" in text
+    assert "lorabake runs on 1.7 and 1.11 to 1.13" in text
     assert "pip install -r" in text
 
 

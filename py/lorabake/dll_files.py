@@ -146,19 +146,19 @@ def _take(zipped: zipfile.ZipFile, member: str, target: Path, sha256: str) -> No
 
 
 def undo(env: Path) -> tuple[list[str], list[str]]:
-    """Put everything back. (names put back or taken away, names left alone as somebody changed them since)."""
+    """Put everything back. (names put back or taken away, names left alone as somebody changed them or what was kept of them since)."""
     folder = library_of(env) / "torch" / "lib"
     log = read_log(env)
     done, left = [], []
     for name, entry in sorted(log.get("files", {}).items()):
         target = folder / name
         changed = target.exists() and not is_ours(target, entry) and not _is_kept(env, target, entry)
-        if changed:
+        if changed or (entry["kept"] and not (env / entry["kept"]).is_file()):
             left.append(name)
             continue
         if entry["kept"] is None:
             target.unlink(missing_ok=True)
-        elif (env / entry["kept"]).is_file():
+        else:
             with paths.replacing(target) as aside:
                 shutil.copy2(env / entry["kept"], aside)
         done.append(name)

@@ -38,7 +38,6 @@ NEEDED = {  # module: distribution; what LORABAKE_PYTHON=current must offer
     "bottle": "bottle",
     "waitress": "waitress",
 }
-TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)
 
 
 def ensure(script: str) -> None:
@@ -152,8 +151,9 @@ def check_running() -> None:
     if "torch" not in missing:
         version = importlib.metadata.version("torch")
         numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
-        if not TORCH_FROM <= numbers < TORCH_BELOW:
-            problems.append(f"torch {version}: lorabake runs on 2.11 to 2.13")
+        ranges = venvs.torch_ranges()
+        if not any(first <= numbers < below for first, below in ranges):
+            problems.append(f"torch {version}: lorabake runs on {venvs.ranges_text(ranges)}")
     if problems:
         todo = f"pip install torch, then pip install -r {paths.STACK / venvs.REQUIREMENTS}; or unset {CHOICE}: then lorabake makes its own"
         raise UserError(f"{CHOICE}=current: this Python cannot run lorabake", where=sys.executable, allowed="; ".join(problems), todo=todo)
