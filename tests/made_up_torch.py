@@ -92,6 +92,6 @@ def stack(folder: Path, archive: Path, content=None):
     facts = {"package": PACKAGE, "version": VERSION, "wheel": FILE, "size": archive.stat().st_size}
     facts |= {"sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "folder": "nvidia/cudnn/bin", "dlls": dlls}
     row = {"cuda": "13.0", "cudnn": "cu13", "from": "9.20.0", "below": None, "bitsandbytes": "libbitsandbytes_cuda130.dll"}
-    row |= {"bnb_cuda_version": None, "onnxruntime_cuda": 13}
+    row |= {"onnxruntime_cuda": 13}
     (folder / "dlls.json").write_text(json.dumps({"cudnn": {"cu13": facts}, "builds": {"cu130": row}}), encoding="utf-8")
     return folder

@@ -147,7 +147,7 @@ def test_the_rows_fit_the_builds(stack):
             and dll_needs.judge(need, own(need, dll_needs.numbers(need.wheel.version))) == []
         )
         assert bool(need.below) == (table[name].compute[0] < (7, 5)), "cuDNN 9.11 left out compute 5.0 to 7.0"
-        assert need.bitsandbytes == f"libbitsandbytes_cuda{need.bnb_cuda_version or major + minor}.dll"
+        assert need.bitsandbytes == f"libbitsandbytes_cuda{major}{minor}.dll"
 
 
 def onnxruntimes(stack):

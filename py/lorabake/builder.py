@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorabake import console, dlls, errors, hardware, installer, paths, pythons, torch_builds, venvs
+from lorabake import accelerate_config, console, dlls, errors, hardware, installer, paths, pythons, torch_builds, venvs
 from lorabake.errors import DiskFull, UserError
 
 PROGRESS = "_half-made.json"
@@ -122,6 +122,7 @@ def build(place: Place, *, torch: str | None = None) -> Path:
         }:  # "auto", or a row that a newer table no longer has; a wrong --torch is refused below
             asked = None if torch in {None, "auto"} else torch
         seen = hardware.look()
+        accelerate_config.write(place.root.parent, seen)
         choice = torch_builds.choose(seen, table, asked=asked)
         if env and not reason:
             console.say(f"checking the environment {env.name}")

@@ -48,7 +48,6 @@ class Need:
     oldest: tuple[int, ...]
     below: tuple[int, ...]
     bitsandbytes: str
-    bnb_cuda_version: str
     onnxruntime_cuda: int
 
     @property
@@ -106,7 +105,6 @@ def _need(name: str, row: dict[str, Any], wheels: dict[str, Wheel]) -> Need:
         oldest=numbers(row["from"] or ""),
         below=numbers(row["below"] or ""),
         bitsandbytes=row["bitsandbytes"],
-        bnb_cuda_version=row["bnb_cuda_version"] or "",
         onnxruntime_cuda=row["onnxruntime_cuda"] or 0,
     )
 

@@ -21,6 +21,7 @@ __all__ = ["add_test_packages", "build", "ensure", "python_of", "ready"]
 
 CHOICE = "LORABAKE_PYTHON"  # "current": no environment of ours
 GUARD = "LORABAKE_INSIDE"  # set for the re-run script, so that a mistake of ours cannot run in circles
+LEFT_OVER = ("BNB_CUDA_VERSION",)  # old guides have people set it: bitsandbytes then loads the library of another CUDA, or none
 CARD_ORDER = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # CUDA numbers the cards as nvidia-smi does
 STATUS_CONTROL_C_EXIT = 0xC000013A  # how Windows ends a program on Ctrl-C
 NEEDED = {  # module: distribution; what LORABAKE_PYTHON=current must offer
@@ -55,7 +56,8 @@ def ensure(script: str) -> None:
         )
     env = ready() or build()
     if venvs.inside(env):
-        os.environ.pop(GUARD, None)
+        for name in (GUARD, *LEFT_OVER):
+            os.environ.pop(name, None)
         os.environ.setdefault(*CARD_ORDER)  # the launchers start our Python themselves
         venvs.hold(env)
         return
@@ -96,7 +98,9 @@ def add_test_packages(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> 
 
 def inner_variables(env: Path) -> dict[str, str]:
     """The environment variables of a script inside `env`: UTF-8, nothing from outside, cards numbered as nvidia-smi numbers them."""
-    variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"}}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", *LEFT_OVER}
+    }
     variables.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1")
     variables.setdefault(*CARD_ORDER)
     variables[GUARD] = str(env)
