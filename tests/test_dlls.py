@@ -19,7 +19,7 @@ def offline(tmp_path, monkeypatch):
     """A stack whose wheel lies in a folder that pip looks into, and in no index."""
     archive = made_up_torch.wheel(tmp_path / "wheels")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
+    monkeypatch.setenv("PIP_FIND_LINKS", archive.parent.as_uri())
     return made_up_torch.stack(tmp_path / "stack", archive)
 
 
@@ -73,11 +73,28 @@ def test_what_does_not_help_is_undone(tmp_path, monkeypatch, capsys):
     archive = made_up_torch.wheel(tmp_path / "wheels", wrong)
     stack = made_up_torch.stack(tmp_path / "stack", archive, wrong)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
+    monkeypatch.setenv("PIP_FIND_LINKS", archive.parent.as_uri())
     env = made_up_torch.environment(tmp_path / "venv", {"cudnn64_9.dll": made_up_torch.dll("x", (9, 1, 0, 70))})
     before = lib_of(env)
     assert not mend(env, stack, tmp_path)
     assert "that did not help (cuDNN 90100 is older than torch's own): everything is as it was before" in capsys.readouterr().err
+    assert lib_of(env) == before and not (env / dll_files.LOG).exists()
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_break_leaves_everything_as_it_was(tmp_path, offline, monkeypatch, trouble):
+    env = made_up_torch.environment(tmp_path / "venv", {"cudnn64_9.dll": made_up_torch.dll("x", (9, 1, 0, 70))})
+    before = lib_of(env)
+    whole = dll_files._take
+
+    def breaking(zipped, member, target, sha256):
+        if target.name == made_up_torch.NAMES[1]:
+            raise trouble
+        whole(zipped, member, target, sha256)
+
+    monkeypatch.setattr(dll_files, "_take", breaking)
+    with pytest.raises(type(trouble)):
+        mend(env, offline, tmp_path)
     assert lib_of(env) == before and not (env / dll_files.LOG).exists()
 
 

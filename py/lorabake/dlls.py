@@ -16,7 +16,7 @@ from typing import Any
 
 from lorabake import console, dll_files, dll_needs, installer, paths, venvs
 from lorabake.dll_needs import Need
-from lorabake.errors import DiskFull, LorabakeError, UserError
+from lorabake.errors import DiskFull, UserError
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 REPAIR, UNDO = "python py/setup.py", "python py/setup.py --undo-dlls"
@@ -199,21 +199,18 @@ def replace(env: Path, need: Need, *, log: Callable[[], Path], temp: Path) -> bo
         return False
     console.say(f"  putting cuDNN {need.wheel.version} from NVIDIA's wheel into {dll_needs.WHERE} ({UNDO} takes it out again)")
     folder = temp.parent / f"{temp.name}-cudnn"
+    still = "broken off"
     try:
         archive = fetch(env, need, folder, log=log(), temp=temp)
         dll_files.put(env, changes, need.wheel, archive)
         still = why_not(prove(env), need)
-    except LorabakeError:
-        dll_files.undo(env)
-        raise
-    finally:
+    finally:  # Ctrl-C and a full disk too
+        if still:
+            dll_files.undo(env)
         shutil.rmtree(folder, ignore_errors=True)
-    if still:
-        dll_files.undo(env)
-        console.say(f"  that did not help ({still}): everything is as it was before")
-        return False
-    console.say(f"  cuDNN {need.wheel.version} loads")
-    return True
+    said = f"that did not help ({still}): everything is as it was before" if still else f"cuDNN {need.wheel.version} loads"
+    console.say(f"  {said}")
+    return not still
 
 
 def fetch(env: Path, need: Need, folder: Path, *, log: Path, temp: Path) -> Path:
