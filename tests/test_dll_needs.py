@@ -51,13 +51,14 @@ def changed(**more):
 )
 def test_what_is_wrong_is_named(found, said):
     problems = dll_needs.judge(CU130, found)
-    assert len(problems) == 1 and said in problems[0], problems
+    assert len(problems) == 1 and said in problems[0].text, problems
+    assert problems[0].fatal == ("NVIDIA's" not in said)
 
 
 def test_one_that_leaves_out_old_cards_is_named_where_they_are_served():
     newer = [replace(dll, own=False, numbers=(9, 12, 0, 46)) for dll in own(CU126)]
     (problem,) = dll_needs.judge(CU126, newer)
-    assert "leaves out cards that this torch serves (from 9.11.0 on)" in problem
+    assert "leaves out cards that this torch serves (from 9.11.0 on)" in problem.text and not problem.fatal
 
 
 def test_a_newer_whole_set_fits():

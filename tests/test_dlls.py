@@ -34,7 +34,7 @@ def lib_of(env):
 def test_a_torch_without_cudnn_gets_nvidias_and_it_is_undone(tmp_path, offline, capsys):
     env = made_up_torch.environment(tmp_path / "venv", {})
     before = lib_of(env)
-    assert [row[0] for row in dlls.findings(env, offline)] == ["FAIL"]
+    assert [row[0] for row in dlls.findings(env, offline)] == ["FAIL"] and dlls.wrong(env, offline)
     assert mend(env, offline, tmp_path)
     said = capsys.readouterr().err
     assert "torch does not load: [WinError 126]" in said and "cuDNN 9.20.0.48 loads" in said
@@ -65,7 +65,9 @@ def test_a_foreign_one_that_loads_is_named_and_left(tmp_path, offline, capsys):
     assert not mend(env, offline, tmp_path, thorough=False)
     assert "a note: cuDNN: torch/lib/cudnn64_9.dll is not NVIDIA's: cuDNN for all / somebody; it loads" in capsys.readouterr().err
     assert {name: content for name, content in state(env).items() if not name.endswith(".pyc")} == before
-    assert {row[0] for row in dlls.findings(env, offline)} == {"FAIL"}, "the doctor says it loud"
+    (row, *_) = dlls.findings(env, offline)
+    assert row[0] == "WARN" and "not NVIDIA's" in row[1] and f"delete the folder {env}" in row[2]
+    assert not dlls.wrong(env, offline), "setup has nothing to mend"
 
 
 def test_what_does_not_help_is_undone(tmp_path, monkeypatch, capsys):

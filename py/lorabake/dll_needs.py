@@ -75,6 +75,14 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What is wrong; `fatal`: torch cannot load it, or refuses it, so setup mends it. Else it may load, and is only named."""
+
+    text: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
 class Change:
     """One step: `name` is taken from the wheel, or set aside where the wheel has none of that name."""
 
@@ -129,35 +137,38 @@ def whose(texts: dict[str, str]) -> str:
     return " / ".join(filter(None, (product, copyright_))) or "nobody's"
 
 
-def judge(need: Need, found: Sequence[Found]) -> list[str]:
+def judge(need: Need, found: Sequence[Found]) -> list[Problem]:
     """What is wrong with the cuDNN in torch/lib, [] when it fits. Relics of other generations (cudnn64_8.dll) do no harm."""
     if need.wheel is None:
         return []
     ours = [dll for dll in found if generation_of(dll.name) == need.generation]
-    problems = [f"{WHERE}/{dll.name} {dll.trouble}" for dll in ours if dll.trouble]
+    problems = [Problem(f"{WHERE}/{dll.name} {dll.trouble}") for dll in ours if dll.trouble]
     sound = [dll for dll in ours if not dll.trouble]
     foreign = [dll for dll in sound if dll.whose and not (dll.own or dll.put)]
-    problems += [f"{WHERE}/{dll.name} is not NVIDIA's: {dll.whose}" for dll in foreign]
+    problems += [Problem(f"{WHERE}/{dll.name} is not NVIDIA's: {dll.whose}", fatal=False) for dll in foreign]
     lacking = sorted(set(need.wheel.dlls) - {dll.name.lower() for dll in ours})
     if lacking and not any(dll.own for dll in ours):  # a torch that brings its own knows best which there are
         others = sorted({generation_of(dll.name) for dll in found} - {need.generation})
         beside = f"; there is generation {', '.join(others)}, which this torch cannot use" if others and not ours else ""
-        problems.append(f"{WHERE} lacks {listed(lacking)}{beside}")
+        problems.append(Problem(f"{WHERE} lacks {listed(lacking)}{beside}"))
     return problems + _by_version(need, [dll for dll in sound if dll.numbers and dll not in foreign])
 
 
-def _by_version(need: Need, found: Sequence[Found]) -> list[str]:
+def _by_version(need: Need, found: Sequence[Found]) -> list[Problem]:
     older = [dll for dll in found if dll.numbers[: len(need.oldest)] < need.oldest]
     newer = [dll for dll in found if need.below and dll.numbers >= need.below]
     wanted = ".".join(map(str, need.oldest))
     if older:
-        return [f"{listed([dll.name for dll in older])}: version {older[0].text} is older than {wanted}, which this torch was made with"]
+        named = listed([dll.name for dll in older])
+        return [Problem(f"{named}: version {older[0].text} is older than {wanted}, which this torch was made with")]
     if newer:
         first = ".".join(map(str, need.below))
-        return [f"{listed([dll.name for dll in newer])}: version {newer[0].text} leaves out cards that this torch serves (from {first} on)"]
+        named = listed([dll.name for dll in newer])
+        return [Problem(f"{named}: version {newer[0].text} leaves out cards that this torch serves (from {first} on)", fatal=False)]
     versions = sorted({dll.numbers for dll in found})
     if len(versions) > 1:
-        return [f"{WHERE} mixes cuDNN {' and '.join('.'.join(map(str, version)) for version in versions)}: they only work as one set"]
+        told = " and ".join(".".join(map(str, version)) for version in versions)
+        return [Problem(f"{WHERE} mixes cuDNN {told}: they only work as one set")]
     return []
 
 

@@ -81,8 +81,15 @@ def findings(env: Path, stack: Path = paths.STACK) -> list[tuple[str, str, str]]
 
 
 def need_of(env: Path, stack: Path) -> Need | None:
-    """The row of the stack for the torch that is installed."""
-    return dll_needs.read(stack).get(dll_files.build_of(env))
+    """The row for the torch that is installed: the stack's, or that of another stack beside it."""
+    build = dll_files.build_of(env)
+    tables = (dll_needs.read(folder) for folder in (stack, *sorted(stack.parent.iterdir())))
+    return next((table[build] for table in tables if build in table), None)
+
+
+def wrong(env: Path, stack: Path = paths.STACK) -> bool:
+    """Whether setup has something to mend here, by a quick look."""
+    return any(status == FAIL for status, _, _ in findings(env, stack))
 
 
 def _cudnn_rows(env: Path, need: Need) -> list[tuple[str, str, str]]:
@@ -91,7 +98,8 @@ def _cudnn_rows(env: Path, need: Need) -> list[tuple[str, str, str]]:
     found = dll_files.look(env)
     problems = dll_needs.judge(need, found)
     if problems:
-        return [(FAIL, f"cuDNN: {problem}", REPAIR) for problem in problems]
+        anew = f"delete the folder {env}, then {REPAIR}: torch's own comes back with it"
+        return [(FAIL if one.fatal else WARN, f"cuDNN: {one.text}", REPAIR if one.fatal else anew) for one in problems]
     ours = [dll for dll in found if dll_needs.generation_of(dll.name) == need.generation]
     rows = [(OK, f"cuDNN {ours[0].text}, {origin(ours)}", "")]
     relics = [dll.name for dll in found if dll not in ours]
@@ -182,7 +190,7 @@ def mend(env: Path, stack: Path, *, log: Callable[[], Path], temp: Path, thoroug
     proof = prove(env)
     trouble = why_not(proof, need)
     for problem in problems:
-        console.say(f"  {'' if trouble else 'a note: '}cuDNN: {problem}{'' if trouble else '; it loads, so it is left as it is'}")
+        console.say(f"  {'' if trouble else 'a note: '}cuDNN: {problem.text}{'' if trouble else '; it loads, so it is left as it is'}")
     for name, said in (("bitsandbytes", proof["eight_bit"]), ("onnxruntime", proof["onnxruntime"])):
         if said and not trouble:
             console.say(f"  {name}: {said}")
