@@ -66,6 +66,9 @@ def environment(root: Path, dlls, *, number="001"):
     lib.mkdir(parents=True)
     (lib.parent / "__init__.py").write_text(TORCH, encoding="utf-8")
     (lib.parent / "version.py").write_text("cuda = '13.0'\n", encoding="utf-8")
+    (library / "bitsandbytes").mkdir()
+    for name, text in (("__init__.py", ""), ("cextension.py", "lib = object()\n"), ("libbitsandbytes_cuda130.dll", "")):
+        (library / "bitsandbytes" / name).write_text(text, encoding="utf-8")
     for name, content in {"c10.dll": b"MZ", **dlls}.items():
         (lib / name).write_bytes(content)
     (root / "current.txt").write_text(f"{number}\n", encoding="utf-8")

@@ -83,19 +83,18 @@ def test_what_does_not_help_is_undone(tmp_path, monkeypatch, capsys):
     assert lib_of(env) == before and not (env / dll_files.LOG).exists()
 
 
-@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), OSError(28, "No space left on device")])
-def test_a_break_leaves_everything_as_it_was(tmp_path, offline, monkeypatch, trouble):
+def test_a_break_leaves_everything_as_it_was(tmp_path, offline, monkeypatch):
     env = made_up_torch.environment(tmp_path / "venv", {"cudnn64_9.dll": made_up_torch.dll("x", (9, 1, 0, 70))})
     before = lib_of(env)
     whole = dll_files._take
 
     def breaking(zipped, member, target, sha256):
         if target.name == made_up_torch.NAMES[1]:
-            raise trouble
+            raise KeyboardInterrupt
         whole(zipped, member, target, sha256)
 
     monkeypatch.setattr(dll_files, "_take", breaking)
-    with pytest.raises(type(trouble)):
+    with pytest.raises(KeyboardInterrupt):
         mend(env, offline, tmp_path)
     assert lib_of(env) == before and not (env / dll_files.LOG).exists()
 
