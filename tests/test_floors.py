@@ -18,12 +18,14 @@ LIBRARY = PY / "lorabake"
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
-    ("F0", "errors"),
+    ("F0", "errors doctor_table doctor_windows"),
+    ("F0", "disks doctor_system"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons"),
+    ("F0", "installer pythons pins doctor_folder"),
     ("F0", "builder"),
     ("F0", "environment"),
+    ("F0", "doctor_ask doctor_environment doctor_fixes"),
     ("F0", "doctor"),
     ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
@@ -65,7 +67,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "report_parts report_settings check_sheet"),
     ("F2", "report"),
     # torch: device and dtype applied, files, ddpm maths
-    ("F3", "device weights noise"),
+    ("F3", "device weights noise doctor_probe"),
     ("F3", "tensor_files"),
     # families and networks
     ("F4", "upscale_nets networks.lowrank"),

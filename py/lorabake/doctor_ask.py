@@ -21,7 +21,9 @@ LIMIT_S = 120.0  # a first import from a cold hard disk under a virus scanner
 LIBRARY = Path(__file__).resolve().parents[1]
 # -c, not the file itself: Python would put our library's folder first on its path, where profile.py hides Python's own
 START = "import sys; sys.path.insert(0, sys.argv[1]); from lorabake import doctor_probe; doctor_probe.main(sys.argv[2:])"
-TELLING = re.compile(r"which is missing|Error loading|Failed to load|cannot open shared object|cannot be loaded|DLL load failed|LoadLibrary")
+TELLING = re.compile(
+    r"which is missing|Error loading|Failed to load|cannot open shared object|cannot be loaded|DLL load failed|LoadLibrary"
+)
 CRASHES = {0xC0000005: "memory access violation", 0xC000001D: "illegal instruction", 0xC0000135: "a DLL is missing"}
 CRASHES.update({-11: "segmentation fault", -4: "illegal instruction", -6: "aborted", -9: "killed; out of memory?"})
 

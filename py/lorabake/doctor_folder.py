@@ -63,7 +63,7 @@ def better_place(text: str, *, windows: bool) -> str:
 
 
 def folder_row(text: str, trouble: str, variables: Mapping[str, str], *, windows: bool) -> Check:
-    """Whether the folder can be written, and whether it is one where files are watched, copied away or emptied. `trouble`: of `writable`."""
+    """Whether the folder can be written, and is no place where files are copied away or emptied. `trouble`: what `writable` says."""
     move = {"fix": "move lorabake (after that setup makes its environment anew)", "command": better_place(text, windows=windows)}
     places = {name: variables.get(name, "") for name in ("ProgramFiles", "ProgramFiles(x86)", "ProgramW6432", "SystemRoot")}
     protected = next((place for place in places.values() if windows and is_below(text, place, windows=True)), "")
@@ -124,7 +124,7 @@ def path_row(text: str, *, long_paths: bool) -> Check:
         return Check("path length", OK, found)
     cause = f"files of the environment lie up to {LONGEST_WINDOWS - LONG_ROOT - 30} characters deeper"
     command = r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f"
-    fix = "move lorabake to a short path, such as C:\\lorabake, or switch long paths on for the whole PC, in a window started as administrator"
+    fix = "move lorabake to a short path, such as C:\\lorabake, or switch long paths on, in a window started as administrator"
     return Check("path length", WARN, found, cause, fix, command)
 
 

@@ -1,7 +1,7 @@
-"""Runs inside an environment for `setup.py --check`: loads torch and its friends, lets each compute a little, and tells on stdout how it went.
+"""Runs inside an environment for `setup.py --check`: loads torch and its friends, lets each compute a little, and tells how it went.
 
-A part that crashes the process must not silence the others, so each is announced before it starts; doctor_ask.py reads this and starts again
-with the parts that are left. Not here: what the answers mean (doctor_environment.py).
+A part that crashes the process must not silence the others, so each is announced before it starts; doctor_ask.py reads this and starts
+again with the parts that are left. Not here: what the answers mean (doctor_environment.py).
 """
 
 import importlib.metadata
@@ -119,7 +119,7 @@ def first_line(error: BaseException) -> str:
 
 
 def onnx_model() -> bytes:
-    """The smallest ONNX file that makes a card's libraries work: y = x @ x for a 2 x 2 matrix. Format: onnx.proto3 of github.com/onnx/onnx."""
+    """The smallest ONNX file that makes a card's libraries work: y = x @ x for 2 x 2 matrices. Format: onnx.proto3 of onnx/onnx."""
 
     def number(field: int, value: int) -> bytes:
         return bytes([field << 3, value])
@@ -152,3 +152,5 @@ def main(names: list[str]) -> None:
         except PROBLEMS as error:
             told = {"trouble": first_line(error)}
         print(f"told {name} {json.dumps(told)}", flush=True)
+        if name == "torch" and "version" not in told:
+            return  # all others need it

@@ -1,4 +1,4 @@
-"""The rows of `setup.py --check` about the machine: Windows' version, memory and page file, restarts, mark of the web. Functions of plain facts.
+"""The rows of `setup.py --check` about the machine: Windows, memory and page file, restarts, mark of the web. Functions of plain facts.
 
 Not here: asking Windows (doctor_windows.py). Standard library only.
 """
@@ -45,11 +45,16 @@ def page_file_row(memory: Mapping[str, int], page_files: Sequence[str] | None) -
     return Check("page file", status, found, cause, PAGE_FILE_WORDS, PAGE_FILE_COMMAND)
 
 
-MANAGED, NONE, FIXED_SIZE, UNKNOWN = "Windows sizes its page file", "there is no page file", "its page file has a fixed size", "page file unknown"
+MANAGED, NONE, FIXED_SIZE, UNKNOWN = (
+    "Windows sizes its page file",
+    "there is no page file",
+    "its page file has a fixed size",
+    "page file unknown",
+)
 
 
 def page_file_kind(page_files: Sequence[str] | None) -> str:
-    r"""What the registry's lines mean: '?:\pagefile.sys' and 'C:\pagefile.sys 0 0' are sized by Windows, 'C:\pagefile.sys 800 8000' is fixed."""
+    r"""What the registry's lines mean: '?:\pagefile.sys' and 'C:\pagefile.sys 0 0' are Windows' to size, '... 800 8000' is fixed."""
     if page_files is None:
         return UNKNOWN
     lines = [line.strip() for line in page_files if line.strip()]

@@ -46,7 +46,7 @@ NAMES = (
 class Check:
     """One row. `status` is OK, WARN or FAIL, `found` what is there, `cause` why that is trouble, `fix` what to do in words.
 
-    `command` is to be typed as it stands; `action` names a fix that --fix can do (doctor_fixes.FIXES). All four are empty where all is well.
+    `command` is to be typed as it stands; `action` names a fix that --fix can do (doctor_fixes.FIXES). All are empty where all is well.
     """
 
     name: str
@@ -79,7 +79,7 @@ def columns() -> int:
 
 
 def to_text(found: list[Check], *, setup: str, width: int = 80) -> str:
-    """The table: what is well, then what is not with its cause and its fix, then a line that sums up. `setup` is how --check was started."""
+    """The table: what is well, then what is not with its cause and fix, then a line that sums up. `setup` is how --check was started."""
     bad = problems(found)
     good = [check for check in found if check.status == OK]
     indent = 10 + max(len(check.name) for check in found) + 2

@@ -13,18 +13,26 @@ from lorabake import console, environment
 
 def main(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
-    if options.check:
+    if options.check or options.fix:
         return check(options)
     return make(options)
 
 
 def check(options: argparse.Namespace) -> int:
-    """A row per check; 1 when one says FAIL."""
-    from lorabake import doctor
+    """A row per check; 1 when one says FAIL. With --fix: do what that row says, then look at it again."""
+    from lorabake import doctor, doctor_fixes, doctor_table
 
-    checks = doctor.checks()
-    console.result(doctor.to_json(checks) if options.json else doctor.to_text(checks))
-    return doctor.exit_code(checks)
+    console.say("looking at this machine, which takes some seconds")
+    found = doctor.checks()
+    if options.fix:
+        if doctor_fixes.fix(options.fix, found):
+            found = doctor.checks()
+        found = doctor_fixes.rows_of(options.fix, found)
+    if options.json:
+        console.result(doctor_table.to_json(found))
+    elif found:
+        console.result(doctor_table.to_text(found, setup=doctor.STARTED, width=doctor_table.columns()))
+    return doctor_table.exit_code(found)
 
 
 def make(options: argparse.Namespace) -> int:
