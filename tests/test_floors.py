@@ -18,9 +18,11 @@ LIBRARY = PY / "lorabake"
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
-    ("F0", "errors doctor_table doctor_windows"),
+    ("F0", "errors doctor_table"),
     ("F0", "disks doctor_system"),
     ("F0", "paths hardware asking"),
+    ("F0", "path_rules"),
+    ("F0", "doctor_windows"),
     ("F0", "venvs torch_builds"),
     ("F0", "installer pythons pins doctor_folder"),
     ("F0", "builder"),

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from lorabake import console, disks
+from lorabake import console, disks, path_rules
 from lorabake.doctor_table import FAIL, OK, WARN, Check
 
 GIB = 1 << 30
@@ -123,9 +123,8 @@ def path_row(text: str, *, long_paths: bool) -> Check:
     if long_paths or len(text) <= LONG_ROOT:
         return Check("path length", OK, found)
     cause = f"files of the environment lie up to {LONGEST_WINDOWS - LONG_ROOT - 30} characters deeper"
-    command = r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f"
     fix = "move lorabake to a short path, such as C:\\lorabake, or switch long paths on, in a window started as administrator"
-    return Check("path length", WARN, found, cause, fix, command)
+    return Check("path length", WARN, found, cause, fix, path_rules.LONG_PATHS_COMMAND)
 
 
 def guard_row(guard: int | None, text: str, more: tuple[str, ...], python: str) -> Check:

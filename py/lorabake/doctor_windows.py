@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-FILE_SYSTEM = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+from lorabake import path_rules
+
 MEMORY = r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management"
 VERSION = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 GUARD = r"SOFTWARE\Microsoft\Windows Defender\Windows Defender Exploit Guard\Controlled Folder Access"
@@ -46,7 +47,7 @@ def look() -> Seen | None:
     return Seen(
         version=(version.major, version.minor, number),
         display=str(value(VERSION, "DisplayVersion") or value(VERSION, "ReleaseId") or ""),
-        long_paths=value(FILE_SYSTEM, "LongPathsEnabled") == 1,
+        long_paths=path_rules.long_paths_enabled(),
         page_files=[files] if isinstance(files, str) else files,
         guard=guard if isinstance(guard, int) else None,
         guarded=tuple(value_names(GUARD + r"\ProtectedFolders")),

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from lorabake import paths
+
 KEPT = 2
 
 
@@ -61,11 +63,11 @@ def save(folder: Path, state: State) -> Path:
     if final.exists():
         # Made by this run before it was interrupted. The new one is whole; swap by way of a name that is never read.
         old = folder / f"_old-{os.getpid()}-{step:08d}"
-        final.rename(old)
-        aside.rename(final)
+        paths.move(final, old)
+        paths.move(aside, final)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        aside.rename(final)
+        paths.move(aside, final)
     sweep(folder)
     return final
 
