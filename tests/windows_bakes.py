@@ -1,6 +1,6 @@
-"""Runs in a Python on Windows, in the folder of a checkout: several bakes after one another in one process, which lets go of no file by ending.
+"""Runs in a Python on Windows, in the folder of a checkout: bakes after one another in one process.
 
-Prints a line of JSON for each: its exit code and what lies where afterwards. test_windows_differences.py reads them.
+Prints a line of JSON for each: exit code, and what lies where afterwards. test_windows_differences.py reads them.
 """
 
 import json

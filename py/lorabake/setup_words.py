@@ -15,7 +15,13 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     parser.add_argument("--fix", metavar="N", help="do what row N of --check says (its number or its name), then look at it again")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
-    parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end")
+    parser.add_argument("--repair", action="store_true", help="look at each file of an environment that seems whole, and mend it")
+    front = parser.add_argument_group("Windows, for this user only")
+    front.add_argument("--shortcuts", action="store_true", help="put shortcuts that take drops on the desktop")
+    front.add_argument("--no-shortcuts", action="store_true", help="take them away")
+    front.add_argument("--allow-scripts", action="store_true", help="let PowerShell run scripts of this PC (RemoteSigned)")
+    front.add_argument("--undo-allow-scripts", action="store_true", help="bring back the policy before")
+    parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end, ask nothing")
     return parser.parse_args([as_option(word) for word in (sys.argv[1:] if words is None else words)])
 
 
