@@ -143,7 +143,7 @@ def test_text_files_are_opened_with_their_encoding(path):
 
 
 # Functions of these that are called open, read_text or write_text are not the built-in ones, or know their encoding.
-OTHER_OPENERS = {"Image", "zipfile", "tarfile", "gzip", "os", "webbrowser", *(path.stem for path in LIBRARY.rglob("*.py"))}
+OTHER_OPENERS = {"Image", "zipfile", "zipped", "tarfile", "gzip", "os", "webbrowser", *(path.stem for path in LIBRARY.rglob("*.py"))}
 
 
 def opens_text(method: str, owner: str, node: ast.Call) -> bool:
