@@ -17,7 +17,7 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words"),
+    ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
     ("F0", "errors"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),
@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F0", "builder"),
     ("F0", "environment"),
     ("F0", "doctor"),
+    ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
     ("F1", "modelfile images tag_query families.sd1_keys folder_names said"),
