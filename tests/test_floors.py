@@ -21,7 +21,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F0", "errors"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons"),
+    ("F0", "installer pythons setup_lock"),
+    ("F0", "kept"),
     ("F0", "builder"),
     ("F0", "environment"),
     ("F0", "doctor"),
@@ -92,7 +93,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "flattener tag_job"),
     ("F6", "redrawing converter extractor"),
     ("F6", "bake"),
-    ("F6", "jobs"),
+    ("F6", "jobs self_test"),
 )
 ROW = {name: index for index, (_, names) in enumerate(FLOORS) for name in names.split()}
 NO_TORCH = ("F0", "F1", "F2")

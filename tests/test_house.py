@@ -64,6 +64,7 @@ TESTED_IN = {
     "said_tags": "test_said",
     "yaml_lines": "test_lora_profile",
     "venvs": "test_builder",
+    "setup_lock": "test_kept",
     "profile_checks": "test_profile",
     "profile_names": "test_profile",
     "scan_layout": "test_scan",
