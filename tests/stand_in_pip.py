@@ -43,7 +43,7 @@ class Pip:
         return ""
 
     def imported(self, python, code):
-        if self.damaged and self.damaged in str(python):
+        if any(name in Path(python).parts for name in self.damaged.split()):
             raise UserError("it does not import: ImportError")
         if code == builder.TORCH_CODE:
             cuda = "+cu" in self.torch

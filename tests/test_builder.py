@@ -141,7 +141,7 @@ def test_one_in_use_is_not_taken_away(place, pip):
     builder.build(place)
     assert names(place) == ["001", "002"]
     os.close(held)
-    pip.damaged = "002"
+    pip.damaged = "001 002"
     assert builder.build(place).name == "003"
     assert names(place) == ["003"]
 
