@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F0", "errors"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons setup_lock"),
+    ("F0", "installer pythons setup_lock release"),
     ("F0", "kept"),
     ("F0", "builder"),
     ("F0", "environment"),

@@ -76,11 +76,16 @@ def stack_of(env: Path, stack: Path) -> Path:
     return stack.parent / name if isinstance(name, str) and name else stack
 
 
+def torch_version(stack: Path) -> str:
+    """The torch of a stack."""
+    return str(json.loads((stack / TORCH).read_text(encoding="utf-8"))["version"])
+
+
 def lock_hash(stack: Path) -> str:
     """A hash of the pinned set and of torch's version; comments, blank lines and line ends do not count."""
     lines = (line.split("#")[0].strip() for line in (stack / REQUIREMENTS).read_text(encoding="utf-8").splitlines())
     pinned = "\n".join(sorted(line for line in lines if line))
-    version = json.loads((stack / TORCH).read_text(encoding="utf-8"))["version"]
+    version = torch_version(stack)
     return hashlib.sha256(f"{pinned}\ntorch=={version}".encode()).hexdigest()[:16]
 
 
