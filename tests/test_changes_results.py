@@ -36,10 +36,9 @@ def complaint(changelog, table, losses_hash):
         todo = f'begin a section "## NEXT (unreleased)" that says "{WORDS}" and why'
         return f"tests/golden/losses.txt is not that of {newest}, which is released: {todo}"
     if table[before] != losses_hash and WORDS not in text:
-        return (
-            f'the same profile and seed train otherwise than in {before} (tests/golden/losses.txt): section {newest} of CHANGELOG.md must say "{WORDS}" '
-            "and why. If nobody wanted that, find the change that did it: a refactor gives the identical list."
-        )
+        must = f'section {newest} of CHANGELOG.md must say "{WORDS}" and why'
+        nobody = "If nobody wanted that, find the change that did it: a refactor gives the identical list."
+        return f"the same profile and seed train otherwise than in {before} (tests/golden/losses.txt): {must}. {nobody}"
     return ""
 
 

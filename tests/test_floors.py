@@ -17,12 +17,14 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
+    ("F0", "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
     ("F0", "errors"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),
     ("F0", "installer pythons setup_lock release"),
-    ("F0", "kept"),
+    ("F0", "kept release_files"),
+    ("F0", "release_source release_git"),
+    ("F0", "releases"),
     ("F0", "builder"),
     ("F0", "environment"),
     ("F0", "doctor"),

@@ -157,3 +157,11 @@ def in_use(env: Path) -> bool:
     finally:
         os.close(number)
     return False
+
+
+def refuse_while_running(root: Path) -> None:
+    """Raises UserError while something of lorabake runs: its next step would find the files of another release."""
+    busy = [env for env in venvs.numbered(root / "venv") if in_use(env)]
+    if busy:
+        todo = "wait for it, or stop it with Ctrl-C in its window; then start again"
+        raise UserError("something of lorabake is running (a bake, a page), so nothing was changed", where=str(busy[0]), todo=todo)

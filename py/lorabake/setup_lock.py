@@ -6,13 +6,12 @@ Not here: the locks of jobs on a folder (locks.py), which need installed package
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lorabake import console
+from lorabake import console, switching
 from lorabake.errors import UserError
 
 WAIT_EVERY_S, WAIT_SAID_EVERY_S = 0.5, 60.0
@@ -29,7 +28,7 @@ def locked(root: Path, *, what: str = "the environment", others: str = "another 
         raise UserError(f"{what} cannot be made here: {error.strerror}", where=str(root), todo=todo) from error
     try:
         said_at = None
-        while not try_lock(number):
+        while not switching.try_lock(number):
             if said_at is None or time.monotonic() - said_at > WAIT_SAID_EVERY_S:
                 console.say(f"{others}; waiting for it")
                 said_at = time.monotonic()
@@ -37,20 +36,3 @@ def locked(root: Path, *, what: str = "the environment", others: str = "another 
         yield
     finally:
         os.close(number)
-
-
-def try_lock(number: int) -> bool:
-    """Whether the open file is locked by us now."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(number, 0, os.SEEK_SET)
-            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -14,6 +14,11 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     parser.add_argument("--check", action="store_true", help="look, change nothing")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
+    parser.add_argument("--stack", metavar="NAME", help="make, or go to, the environment of that pinned set (a folder of stacks/)")
+    parser.add_argument("--update", metavar="FOLDER-OR-ZIP", help="put that release of lorabake in the place of this one")
+    parser.add_argument("--version", metavar="X", help="put release X in place: a kept one, a tag or commit of git, else the published one")
+    parser.add_argument("--rollback", action="store_true", help="go back to the release or environment before; again: forward")
+    parser.add_argument("--forget-previous", action="store_true", help="free the room of what --rollback would go back to")
     parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end")
     return parser.parse_args([as_option(word) for word in (sys.argv[1:] if words is None else words)])
 
