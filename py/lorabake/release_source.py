@@ -102,12 +102,12 @@ def _names(source: Path) -> list[str]:
 
 def _unpack(source: Path, target: Path) -> None:
     try:
-        with zipfile.ZipFile(source) as packed:
-            entries = _checked(packed.infolist(), source)
+        with zipfile.ZipFile(source) as archive:
+            entries = _checked(archive.infolist(), source)
             for name, entry in entries.items():
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with packed.open(entry) as data, path.open("wb") as out:
+                with archive.open(entry) as data, path.open("wb") as out:
                     _pour(data, out, entry.file_size, source)
                     os.fsync(out.fileno())
                 if os.name == "posix" and (entry.external_attr >> 16) & 0o111:
