@@ -18,16 +18,17 @@ LIBRARY = PY / "lorabake"
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     ("F0", "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
+    ("F0", "web_mark policies magick shell_links"),
     ("F0", "errors"),
-    ("F0", "paths hardware asking"),
+    ("F0", "paths hardware asking shortcuts"),
     ("F0", "venvs torch_builds"),
     ("F0", "installer pythons setup_lock release"),
     ("F0", "kept release_files"),
     ("F0", "release_source release_git"),
     ("F0", "releases"),
     ("F0", "builder"),
-    ("F0", "environment"),
-    ("F0", "doctor"),
+    ("F0", "environment offers"),
+    ("F0", "doctor dropped"),
     ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
@@ -88,6 +89,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "merge_into merge_loras"),
     ("F6", "merge_folder lora_resize"),
     ("F6", "lora_merge lora_info lora_scrub lora_profile"),
+    ("F6", "lora_import"),
     ("F6", "trainer runs states stopper upscaler checks tag_models tagger"),
     ("F6", "upscale_try gallery longer tagging review_state"),
     ("F6", "review_api"),

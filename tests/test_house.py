@@ -66,6 +66,7 @@ TESTED_IN = {
     "venvs": "test_builder",
     "setup_lock": "test_kept",
     "switching": "test_releases",
+    "shell_links": "test_shortcuts",
     "profile_checks": "test_profile",
     "profile_names": "test_profile",
     "scan_layout": "test_scan",
