@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -243,6 +244,22 @@ def test_two_starts_after_a_kill_mend_once(house, newer):
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("finished now" in text for _, text in said) <= 1
     assert all("usage" in out for out, _ in said)
+
+
+def test_the_batch_file_that_started_it_is_exchanged_when_it_has_ended(house, newer):
+    small.put(newer, {"setup.bat": "@rem another\n"})
+    old = (house / "setup.bat").read_text(encoding="utf-8")
+    done = small.setup(house, "--update", str(newer), LORABAKE_BATCH="1")
+    assert done.returncode == 0, done.stderr
+    assert (house / "setup.bat").read_text(encoding="utf-8") == old and small.state(house)["train.ps1"] == "# launcher of 0.2.0\n"
+    assert small.setup(house, "--help", LORABAKE_BATCH="1").returncode == 0, "another start in that moment"
+    for _ in range(100):
+        if not (house / "releases" / "_switch.json").exists():
+            break
+        time.sleep(0.1)
+    assert (house / "setup.bat").read_text(encoding="utf-8") == "@rem another\n"
+    assert small.setup(house, "--rollback").returncode == 0
+    assert (house / "setup.bat").read_text(encoding="utf-8") == old
 
 
 class Shop(BaseHTTPRequestHandler):

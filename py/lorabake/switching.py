@@ -16,14 +16,26 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 JOURNAL, STATE, LOCK = "_switch.json", "current.json", "_lock"
 WAIT_S = 0.1
+# cmd.exe goes on reading a batch file where it was: the one that started us is exchanged a moment after it has ended.
+BATCH, BATCH_VARIABLE = "setup.bat", "LORABAKE_BATCH"
+AFTERWARDS = """
+import os, sys, time
+time.sleep(2)
+os.environ.pop("LORABAKE_BATCH", None)
+sys.path.insert(0, sys.argv[1])
+import lorabake
+"""
 
 
-def mend(root: Path) -> NoReturn:
+def mend(root: Path) -> None:
     """Finish an exchange that was interrupted, then start the running script again, from the files that now stand there."""
+    if in_batch() and read(root).get("late"):
+        afterwards(root)
+        return
     number = os.open(root / "releases" / LOCK, os.O_RDWR | os.O_CREAT)
     while not try_lock(number):  # another start mends, or the exchange is just being made
         time.sleep(WAIT_S)
@@ -43,7 +55,22 @@ def mend(root: Path) -> NoReturn:
     command = [sys.executable, *getattr(sys, "orig_argv", [sys.executable, *sys.argv])[1:]]
     if os.name == "posix":
         os.execv(command[0], command)
+    if (root / "releases" / JOURNAL).exists() and not in_batch():
+        sys.exit(1)
     sys.exit(subprocess.call(command))
+
+
+def in_batch() -> bool:
+    """Whether setup.bat started us and waits for us."""
+    return bool(os.environ.get(BATCH_VARIABLE))
+
+
+def afterwards(root: Path) -> None:
+    """What is left of an exchange is done by a program of its own, two seconds later; where that fails, by the next start."""
+    command = [sys.executable, "-c", AFTERWARDS, str(root / "py")]
+    quiet = subprocess.DEVNULL
+    alone = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    subprocess.Popen(command, cwd=str(root), stdin=quiet, stdout=quiet, stderr=quiet, creationflags=alone, start_new_session=not alone)
 
 
 def _say(text: str) -> None:
@@ -91,8 +118,10 @@ def finish(root: Path, journal: dict[str, Any]) -> None:
     for name, copy in journal.get("kept", ()):
         if (root / name).is_file() and not (root / copy).exists():
             put(root / name, root / copy)
+    late = [row for row in journal.get("files", ()) if row[0] == BATCH and in_batch() and hash_of(root / BATCH) != row[2]]
     for name, _, after in journal.get("files", ()):
-        _bring(root, name, after, root / "releases" / journal["to"] / "files")
+        if name not in [row[0] for row in late]:
+            _bring(root, name, after, root / "releases" / journal["to"] / "files")
     back = [(root / copy, root / name) for copy, name in journal.get("back", ()) if (root / copy).is_file()]
     for copy, path in back:
         put(copy, path)
@@ -102,7 +131,11 @@ def finish(root: Path, journal: dict[str, Any]) -> None:
     _write(root / "releases" / STATE, json.dumps(journal["state"], indent=1))
     for copy, _ in back:
         copy.unlink()
-    (root / "releases" / JOURNAL).unlink()
+    if late:
+        begin(root, {"to": journal["to"], "from": journal["from"], "files": late, "state": journal["state"], "late": True})
+        afterwards(root)
+    else:
+        (root / "releases" / JOURNAL).unlink()
 
 
 def undo(root: Path, journal: dict[str, Any]) -> None:
