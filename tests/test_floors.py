@@ -17,13 +17,16 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words"),
+    (
+        "F0",
+        "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words pe_version dll_needs",
+    ),
     ("F0", "web_mark policies magick shell_links"),
     ("F0", "errors"),
     ("F0", "paths hardware asking shortcuts"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons setup_lock release"),
-    ("F0", "kept release_files"),
+    ("F0", "installer pythons setup_lock release dll_files accelerate_config"),
+    ("F0", "dlls kept release_files"),
     ("F0", "release_source release_git"),
     ("F0", "releases"),
     ("F0", "builder"),

@@ -145,7 +145,17 @@ def test_text_files_are_opened_with_their_encoding(path):
 
 
 # Functions of these that are called open, read_text or write_text are not the built-in ones, or know their encoding.
-OTHER_OPENERS = {"Image", "archive", "zipfile", "tarfile", "gzip", "os", "webbrowser", *(path.stem for path in LIBRARY.rglob("*.py"))}
+OTHER_OPENERS = {
+    "Image",
+    "archive",
+    "zipfile",
+    "zipped",
+    "tarfile",
+    "gzip",
+    "os",
+    "webbrowser",
+    *(path.stem for path in LIBRARY.rglob("*.py")),
+}
 
 
 def opens_text(method: str, owner: str, node: ast.Call) -> bool:

@@ -23,6 +23,8 @@ def main(options: argparse.Namespace) -> int:
         return check(options)
     if options.update or options.version or options.rollback or options.forget_previous:
         return other_release(options)
+    if options.undo_dlls:
+        return undo_dlls()
     if options.no_shortcuts or options.undo_allow_scripts or options.allow_scripts:
         return change(options)
     return make(options)
@@ -98,6 +100,14 @@ def make(options: argparse.Namespace) -> int:
     return 0
 
 
+def undo_dlls() -> int:
+    """Put back what was replaced in the current environment."""
+    from lorabake import dlls
+
+    console.result(dlls.undo(paths.VENV))
+    return 0
+
+
 def show(options: argparse.Namespace) -> None:
     """The doctor's table, after something was made; what it finds does not undo that."""
     from lorabake import doctor
@@ -107,8 +117,10 @@ def show(options: argparse.Namespace) -> None:
 
 def quickly(root: Path) -> Path | None:
     """The current environment where it is ready and holds the packages that it held when it was last tried, by a look at their lists."""
+    from lorabake import dlls
+
     env = environment.ready(root=root)
-    if env is None:
+    if env is None or dlls.wrong(env):
         return None
     try:
         seen = json.loads((env / SEEN).read_text(encoding="utf-8"))["packages"]

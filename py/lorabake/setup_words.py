@@ -14,6 +14,7 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     parser.add_argument("--check", action="store_true", help="look, change nothing")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
+    parser.add_argument("--undo-dlls", action="store_true", help="put back every DLL that setup replaced in the environment")
     parser.add_argument("--repair", action="store_true", help="look at each file of an environment that seems whole, and mend it")
     front = parser.add_argument_group("Windows, for this user only")
     front.add_argument("--shortcuts", action="store_true", help="put shortcuts that take drops on the desktop")
