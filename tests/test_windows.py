@@ -44,7 +44,7 @@ def result_of(house, number):
 def test_setup_without_python_says_what_to_type(house):
     done = start(house, "cmd.exe", "/c", "setup.bat", python=False)
     assert done.returncode == 1
-    assert "no 64-bit Python 3.11 to 3.13" in done.stderr and "winget install" in done.stderr
+    assert "no 64-bit Python 3.11 to 3.13" in done.stderr and "https://www.python.org" in done.stderr
     assert not (house / "venv").exists()
 
 

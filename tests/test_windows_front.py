@@ -6,6 +6,7 @@ py\\setup.py is a stand-in where only setup.bat is looked at; nothing is install
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 import tools
 from lorabake import venvs
-from windows_house import DRIVE_C, FOLDER, copy_to, of_windows, start
+from windows_house import DRIVE_C, FOLDER, START_LIMIT_S, copy_to, of_windows, start
 
 pytestmark = [pytest.mark.windows, pytest.mark.skipif(os.name == "nt", reason="a PC whose Pythons the test chooses is needed")]
 PYTHON = r"C:\Python\python.exe"
@@ -24,6 +25,7 @@ print(json.dumps({"script": sys.argv[0], "words": sys.argv[1:], "python": sys.ex
 sys.exit(int(os.environ.get("ANSWER", "0")))
 """
 SECOND_START_S = 3.0
+NO_MENUS = "WINEDLLOVERRIDES=mshtml=;ucrtbase=n,b;winemenubuilder.exe=d"  # Wine puts shortcuts into Linux' menus, in its own time
 CLICKED, TYPED = 'CMDCMDLINE=cmd.exe /c ""C:\\x\\setup.bat" "', "CMDCMDLINE=C:\\windows\\system32\\cmd.exe"
 FROM_A_PROGRAM = 'CMDCMDLINE=cmd.exe /c ""C:\\x\\setup.bat""'  # the Task Scheduler's way, and PowerShell's
 INSTALLED = r"""@echo off
@@ -82,7 +84,16 @@ def by_cmd(local, *words):
 
 def setup(folder, *words, path="", local=None, variables=()):
     """setup.bat where nobody is, with `path` in front of Windows' own."""
-    return start(folder, *by_cmd(local or folder / "none", *words), python=False, variables=(f"WINEPATH={path}", *variables))
+    return windowed(folder, *by_cmd(local or folder / "none", *words), variables=(f"WINEPATH={path}", *variables))
+
+
+def windowed(folder, *command, variables=()):
+    """`start`, with files for its output: whoever first makes a window (COM does) starts Wine's desktop, which would hold pipes open."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        words = [*tools.windows(), NO_MENUS, *variables, *command]
+        done = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=START_LIMIT_S, check=False)
+        texts = [file.seek(0) or file.read().decode("utf-8", "replace").replace("\r\n", "\n") for file in (out, err)]
+    return subprocess.CompletedProcess(words, done.returncode, *texts)
 
 
 def told(done):
@@ -172,13 +183,18 @@ def test_a_network_folder_is_refused_in_a_sentence(front):
 
 
 def test_a_folder_that_cannot_be_written(house):
-    """A file where the folder of environments would be: as a user without rights sees it, nothing can be made."""
-    (house / "venv").write_text("", encoding="utf-8")
+    """As in Program Files without rights: nothing can be made, and the sentence says where to put lorabake."""
+    locked = subprocess.run(["chattr", "+i", str(house)], capture_output=True, check=False).returncode == 0
+    if not locked:  # not every disk knows that; a file in the folder's place is refused at the same spot
+        (house / "venv").write_text("", encoding="utf-8")
     try:
         done = setup(house, path=r"C:\Python")
     finally:
-        (house / "venv").unlink()
-    assert done.returncode == 1 and "the environment cannot be made here" in done.stderr and "Traceback" not in done.stderr, done.stderr
+        if locked:
+            subprocess.run(["chattr", "-i", str(house)], check=True)
+        (house / "venv").unlink(missing_ok=True)
+    assert done.returncode == 1 and "the environment cannot be made here" in done.stderr, done.stderr
+    assert "not Program Files" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_pip_fails_in_the_middle_and_the_next_start_goes_on(house):
@@ -208,9 +224,9 @@ def finished(house):
 
 def test_a_second_start_is_quick(house, finished):
     seconds = []
-    for _ in range(3):
+    while min(seconds, default=SECOND_START_S) >= SECOND_START_S and len(seconds) < 6:  # other work on the machine counts too
         begin = time.monotonic()
-        done = setup(house, path=r"C:\Python")
+        done = start(house, "cmd.exe", "/c", "setup.bat")
         seconds.append(time.monotonic() - begin)
         assert done.returncode == 0 and "nothing was to do" in done.stderr, done.stderr
     assert min(seconds) < SECOND_START_S, seconds
@@ -218,7 +234,7 @@ def test_a_second_start_is_quick(house, finished):
 
 def python_says(house, code):
     """What lorabake's Python prints on this PC."""
-    done = start(house, PYTHON, "-X", "utf8", "-c", f"import sys; sys.path.insert(0, 'py'); {code}")
+    done = windowed(house, PYTHON, "-X", "utf8", "-c", f"import sys; sys.path.insert(0, 'py'); {code}")
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -244,9 +260,8 @@ def test_shortcuts_take_drops_and_go_away_again(house, finished):
         dropped = [f"C:\\My profiles\\{name}" for name in DROPS] + ["C:\\short&.yaml", "D:\\a,b"]
         quoted = [f'"{path}"' if " " in path else path for path in dropped]  # Explorer quotes only where a blank is
         line = " ".join([f'"{target}"', arguments, *quoted])
-        done = start(
-            house, PYTHON, "-I", "-c", EXPLORER, line, variables=["ANSWER=13", r"PYTHONHOME=C:\nowhere2", r"PYTHONPATH=C:\x"], python=False
-        )
+        wrong = ["ANSWER=13", r"PYTHONHOME=C:\nowhere2", r"PYTHONPATH=C:\x"]
+        done = windowed(house, PYTHON, "-I", "-c", EXPLORER, line, variables=wrong)
         found = told(done)
         assert found["words"] == ["--", *dropped] and found["PYTHONHOME"] is None
         assert done.returncode == 13, done.stderr
@@ -309,7 +324,7 @@ def test_offers_are_asked_once_in_a_window(house, finished):
     """A double-click after the environment was made: each offer, a yes done, answers remembered; the next one asks nothing."""
     from terminal import Terminal
 
-    words = [*tools.windows(), r"WINEPATH=C:\Python", CLICKED, "cmd.exe", "/c", "setup.bat"]
+    words = [*tools.windows(), NO_MENUS, r"WINEPATH=C:\Python", CLICKED, "cmd.exe", "/c", "setup.bat"]
     desktop = DRIVE_C / "users" / "root" / "Desktop"
     try:
         with Terminal(words, cwd=house) as window:

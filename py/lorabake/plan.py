@@ -205,4 +205,5 @@ def _draft(
         reasons=dict(reasons),
         typed=tuple(sorted(subject.loaded.typed)),
         triggers=subject.triggers,
+        stack=profile.stack,
     )

@@ -21,6 +21,8 @@ def main(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
     if options.check or options.fix:
         return check(options)
+    if options.update or options.version or options.rollback or options.forget_previous:
+        return other_release(options)
     if options.undo_dlls:
         return undo_dlls()
     if options.no_shortcuts or options.undo_allow_scripts or options.allow_scripts:
@@ -45,6 +47,21 @@ def check(options: argparse.Namespace) -> int:
     return doctor_table.exit_code(found)
 
 
+def other_release(options: argparse.Namespace) -> int:
+    """Another release or environment in place of this one, or the room of the kept ones free."""
+    from lorabake import releases
+
+    if options.update:
+        code = releases.update(Path(options.update).expanduser().absolute())
+    elif options.version:
+        code = releases.to_version(options.version)
+    else:
+        code = releases.roll_back() if options.rollback else releases.forget_previous()
+    if options.json:
+        console.result(json.dumps(releases.told()))
+    return code
+
+
 def change(options: argparse.Namespace) -> int:
     """What is changed outside our folder, or changed back, without looking at the environment."""
     from lorabake import offers
@@ -66,16 +83,18 @@ def make(options: argparse.Namespace) -> int:
         console.say(NETWORK)
     if options.no_pause:
         os.environ.pop(offers.ASK, None)
-    env = None if options.torch or options.repair else quickly(paths.VENV)
+    env = None if options.torch or options.stack or options.repair else quickly(paths.VENV)
     made = env is None
     if env is None:
         before = venvs.current(paths.VENV)
-        env = environment.build(torch=options.torch)
+        env = environment.build(torch=options.torch, name=options.stack)
         paths.write_json(env / SEEN, {"packages": packages(env)})
         made = env != before
     python = str(environment.python_of(env))
     if options.json:
-        console.result(json.dumps({"environment": str(env), "python": python}))
+        from lorabake import releases
+
+        console.result(json.dumps({"environment": str(env), "python": python, **releases.told()}))
         return 0
     console.result(f"the environment {env} is ready")
     if made:
