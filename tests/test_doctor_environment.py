@@ -143,6 +143,17 @@ def test_cudnn():
     assert row.status == "FAIL" and row.cause and row.fix
 
 
+def test_dlls():
+    good = [("OK", "cuDNN 9.10.2, as torch brings it", ""), ("OK", "bitsandbytes has a library for CUDA 13.0", "")]
+    (row,) = rows.dll_rows(good, setup=SETUP)
+    assert (row.status, row.found.count(";")) == ("OK", 1)
+    bad = [("FAIL", "cuDNN 8.9 of somebody", "python py/setup.py"), ("WARN", "relics", ""), ("WARN", "x", "delete the folder")]
+    found = rows.dll_rows([*good, *bad], setup=SETUP)
+    assert [(row.status, row.action) for row in found] == [("OK", ""), ("FAIL", "environment"), ("WARN", ""), ("WARN", "")]
+    assert found[1].command == SETUP and all(row.cause and (row.fix or row.command) for row in found[1:])
+    assert rows.dll_rows([], setup=SETUP) == []
+
+
 def test_bitsandbytes():
     told = {"trouble": "", "version": "0.50.2", "needed": True}
     assert rows.bitsandbytes_row(None, setup=SETUP) is None

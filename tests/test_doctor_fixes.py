@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorabake import doctor_fixes, environment, paths, venvs
+from lorabake import doctor_fixes, environment, paths, venvs, web_mark
 from lorabake.doctor_table import Check
 from lorabake.errors import UsageError, UserError
 
@@ -57,4 +57,12 @@ def test_every_action_of_a_row_can_be_done():
     from pathlib import Path
 
     text = "".join(path.read_text(encoding="utf-8") for path in Path(doctor_fixes.__file__).parent.glob("doctor_*.py"))
-    assert ast.parse(text) and {"environment", "packages"} <= set(doctor_fixes.FIXES)
+    assert ast.parse(text) and set(doctor_fixes.FIXES) == {"environment", "packages", "unblock", "magick"}
+
+
+def test_marks_are_taken_off(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(web_mark, "marked", lambda root: [tmp_path / "a.ps1", tmp_path / "b.ps1"])
+    monkeypatch.setattr(web_mark, "clear", lambda path: path.name == "a.ps1")
+    doctor_fixes.unblock()
+    told = capsys.readouterr().err
+    assert "a.ps1\n" in told and "b.ps1: the mark stays" in told

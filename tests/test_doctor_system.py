@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lorabake.doctor_system import mark_row, memory_row, page_file_kind, page_file_row, restart_row, windows_row
+from lorabake.doctor_system import magick_row, mark_row, memory_row, page_file_kind, page_file_row, restart_row, windows_row
 
 GIB = 1 << 30
 MANAGED, FIXED = [r"?:\pagefile.sys"], [r"C:\pagefile.sys 800 4000"]
@@ -55,6 +55,12 @@ def test_restarts():
     assert restart_row([]).status == "OK"
     row = restart_row(["installed updates", "changed parts of Windows"])
     assert row.status == "WARN" and "installed updates and changed parts" in row.cause and row.command.startswith("shutdown /r")
+
+
+def test_imagemagick():
+    assert magick_row(Path("C:/im"), "16 bits", "winget").status == "OK"
+    row = magick_row(None, "16 bits become 8", "winget install x")
+    assert (row.status, row.command, row.action) == ("WARN", "winget install x", "magick") and "16 bits" in row.cause
 
 
 def test_marks_of_the_web():

@@ -19,6 +19,7 @@ from typing import Any, Union
 
 from lorabake import (
     disks,
+    dlls,
     doctor_ask,
     doctor_environment,
     doctor_folder,
@@ -27,16 +28,19 @@ from lorabake import (
     environment,
     hardware,
     installer,
+    magick,
     paths,
     pins,
     pythons,
     torch_builds,
     venvs,
+    web_mark,
 )
 from lorabake.doctor_table import WARN, Check, number_of
 from lorabake.errors import LorabakeError, UserError
 
 WINDOWS = os.name == "nt"
+SETUP = doctor_environment.setup_command(windows=WINDOWS)
 STARTED = "setup.bat -Check" if WINDOWS else "python3 py/setup.py --check"
 # What a look at a machine can meet: no right, an odd locale, a call that this Windows lacks, a program that does not end.
 FAILURES = (OSError, ValueError, LookupError, ImportError, AttributeError, TypeError, subprocess.SubprocessError, LorabakeError)
@@ -54,6 +58,7 @@ class Environment:
     reason: str = ""
     told: str = ""
     row: str = ""
+    stack: Path = paths.STACK
 
 
 def checks(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> list[Check]:
@@ -61,9 +66,9 @@ def checks(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> list[Check]
     env = environment_of(root, stack)
     with ThreadPoolExecutor(1) as pool:  # importing torch takes seconds, in which the rest is looked at
         asked = pool.submit(doctor_ask.ask, env.python) if env.python and not env.reason else None
-        rows = [*machine_rows(root.parent, env), *environment_rows(env, stack)]
+        rows = [*machine_rows(root.parent, env), *environment_rows(env)]
         told = asked.result() if asked else {}
-    rows += card_rows(env, stack, told)
+    rows += card_rows(env, told)
     if env.name and not env.ours:  # setup would make another one, which LORABAKE_PYTHON=current then does not use
         rows = [replace(row, action="") if row.action in doctor_environment.ACTIONS else row for row in rows]
     return sorted(rows, key=lambda check: number_of(check.name))
@@ -97,7 +102,7 @@ def environment_of(root: Path, stack: Path) -> Environment:
     python = venvs.python_of(env)
     made = f"made {stamp['made']}" if stamp.get("made") else ""
     usable = python if stamp and python.exists() else None
-    return Environment(env.name, usable, venvs.library_of(env), env, reason, told=made, row=str(stamp.get("row") or ""))
+    return Environment(env.name, usable, venvs.library_of(env), env, reason, made, str(stamp.get("row") or ""), venvs.stack_of(env, stack))
 
 
 def machine_rows(folder: Path, env: Environment) -> list[Check]:
@@ -143,41 +148,44 @@ def windows_rows(folder: Path, env: Environment, memory: dict[str, int]) -> list
     rows += guarded("path length", lambda: doctor_folder.path_row(text, long_paths=seen.long_paths))
     rows += guarded("folder guard", lambda: doctor_folder.guard_row(seen.guard, text, seen.guarded, python))
     rows += guarded("page file", lambda: doctor_system.page_file_row(memory, seen.page_files))
+    rows += guarded("web mark", lambda: doctor_system.mark_row(web_mark.marked(folder), folder))
+    rows += guarded("ImageMagick", lambda: doctor_system.magick_row(magick.here(), magick.LOST, magick.INSTALL))
     return rows + guarded("restart", lambda: doctor_system.restart_row(seen.restarts))
 
 
-def environment_rows(env: Environment, stack: Path) -> list[Check]:
+def environment_rows(env: Environment) -> list[Check]:
     """What can be read of the environment without starting its Python."""
     rows = guarded("environment", lambda: _environment(env))
     if env.python and env.library.is_dir() and not env.reason:
-        rows += guarded("packages", lambda: _packages(env, stack))
+        rows += guarded("packages", lambda: _packages(env))
+        if env.ours:
+            rows += guarded("DLLs", lambda: doctor_environment.dll_rows(dlls.findings(env.ours or env.library, env.stack), setup=SETUP))
     return rows
 
 
 def _environment(env: Environment) -> Check:
     broken = installer.broken_packages(env.ours) if env.ours and env.python else []
     names = [info.name.split("-")[0] for info in broken]
-    command = doctor_environment.setup_command(windows=WINDOWS) if env.ours or not env.name else _pip_command(env, paths.STACK)
+    command = SETUP if env.ours or not env.name else _pip_command(env)
     return doctor_environment.environment_row(env.name, env.told, reason=env.reason, broken=names, command=command)
 
 
-def _pip_command(env: Environment, stack: Path) -> str:
-    return f'"{env.python}" -m pip install -r "{stack / venvs.REQUIREMENTS}"'
+def _pip_command(env: Environment) -> str:
+    return f'"{env.python}" -m pip install -r "{env.stack / venvs.REQUIREMENTS}"'
 
 
-def _packages(env: Environment, stack: Path) -> Check:
-    pinned = pins.wanted(stack, row=env.row)
+def _packages(env: Environment) -> Check:
+    pinned = pins.wanted(env.stack, row=env.row)
     wrong = pins.differences(pins.installed(env.library), pinned)
-    command = doctor_environment.fix_command("packages", windows=WINDOWS) if env.ours else _pip_command(env, stack)
+    command = doctor_environment.fix_command("packages", windows=WINDOWS) if env.ours else _pip_command(env)
     return doctor_environment.packages_row(wrong, len(pinned), ours=bool(env.ours), command=command)
 
 
-def card_rows(env: Environment, stack: Path, told: dict[str, dict[str, Any]]) -> list[Check]:
+def card_rows(env: Environment, told: dict[str, dict[str, Any]]) -> list[Check]:
     """The card, its driver, and what the environment computes on it. `told`: doctor_ask.ask's."""
     seen = hardware.look()
-    table = torch_builds.rows(table=stack / venvs.TORCH)
+    table = torch_builds.rows(table=env.stack / venvs.TORCH)
     choice = torch_builds.choose(seen, table)
-    setup = doctor_environment.setup_command(windows=WINDOWS)
     known = told.get("torch", {}).get("version", "")
     built = next((build for build in table if build.name == (env.row or known.partition("+")[2])), None)
     rows = guarded("graphics card", lambda: doctor_environment.card_rows(seen))
@@ -185,7 +193,7 @@ def card_rows(env: Environment, stack: Path, told: dict[str, dict[str, Any]]) ->
     rows += guarded("VRAM", lambda: doctor_environment.vram_row(seen, doctor_ask.users_of_memory()))
     rows += guarded("VRAM overflow", lambda: doctor_environment.overflow_row(seen, windows=WINDOWS))
     rows += guarded("torch", lambda: doctor_environment.torch_row(told.get("torch"), seen, choice, windows=WINDOWS))
-    rows += guarded("cuDNN", lambda: doctor_environment.cudnn_row(told.get("cuDNN"), setup=setup))
-    rows += guarded("bitsandbytes", lambda: doctor_environment.bitsandbytes_row(told.get("bitsandbytes"), setup=setup))
+    rows += guarded("cuDNN", lambda: doctor_environment.cudnn_row(told.get("cuDNN"), setup=SETUP))
+    rows += guarded("bitsandbytes", lambda: doctor_environment.bitsandbytes_row(told.get("bitsandbytes"), setup=SETUP))
     rows += guarded("xformers", lambda: doctor_environment.xformers_row(told.get("xformers"), python=str(env.python)))
-    return rows + guarded("onnxruntime", lambda: doctor_environment.onnxruntime_row(told.get("onnxruntime"), setup=setup))
+    return rows + guarded("onnxruntime", lambda: doctor_environment.onnxruntime_row(told.get("onnxruntime"), setup=SETUP))

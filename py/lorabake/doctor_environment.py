@@ -200,6 +200,18 @@ def cudnn_text(number: int) -> str:
     return f"{number // major}.{number % major // 100}.{number % 100}"
 
 
+def dll_rows(found: Sequence[tuple[str, str, str]], *, setup: str) -> list[Check]:
+    """The rows of dlls.findings: (status, what was found, what to type). All that is well is one row."""
+    good = [text for status, text, _ in found if status == OK]
+    rows = [Check("DLLs", OK, "; ".join(good))] if good else []
+    cause = "a library that does not fit makes torch or the tagger fail, or leave the card unused"
+    for status, text, fix in found:
+        if status != OK:
+            action = REPAIR if fix.endswith("setup.py") else ""
+            rows.append(Check("DLLs", status, text, cause, "" if action else fix or "leave it", setup if action else "", action))
+    return rows
+
+
 def bitsandbytes_row(told: Mapping[str, Any] | None, *, setup: str) -> Check | None:
     """Whether AdamW8bit can be used; None when it was not asked."""
     if told is None:

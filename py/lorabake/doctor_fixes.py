@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from lorabake import console, environment, paths, venvs
+from lorabake import console, environment, offers, paths, venvs, web_mark
 from lorabake.doctor_table import NAMES, Check, number_of, problems
 from lorabake.errors import UsageError
 
@@ -36,7 +36,20 @@ def renew_environment() -> None:
             paths.write_json(env / venvs.STAMP, stamp)
 
 
-FIXES: Mapping[str, Callable[[], None]] = MappingProxyType({"environment": make_environment, "packages": renew_environment})
+def unblock() -> None:
+    """Take the mark of the web off our own scripts."""
+    for path in web_mark.marked(paths.ROOT):
+        console.say(f"  {path}" if web_mark.clear(path) else f"  {path}: the mark stays, it cannot be written")
+
+
+def install_magick() -> None:
+    """Let winget install ImageMagick: asked for by --fix, so not asked again."""
+    console.say(offers.install_magick())
+
+
+FIXES: Mapping[str, Callable[[], None]] = MappingProxyType(
+    {"environment": make_environment, "packages": renew_environment, "unblock": unblock, "magick": install_magick}
+)
 
 
 def rows_of(word: str, found: list[Check]) -> list[Check]:

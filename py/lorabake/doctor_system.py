@@ -83,6 +83,15 @@ def restart_row(reasons: Sequence[str]) -> Check:
     return Check("restart", WARN, "Windows wants to restart", cause, "restart now", "shutdown /r /t 0")
 
 
+def magick_row(folder: Path | None, lost: str, command: str) -> Check:
+    """Whether wand finds ImageMagick's DLLs; what is `lost` without them, and the `command` that installs them."""
+    if folder:
+        return Check("ImageMagick", OK, str(folder))
+    return Check(
+        "ImageMagick", WARN, "not found", f"{lost}; all else is done without it", "install it, if you need that", command, "magick"
+    )
+
+
 def mark_row(marked: Sequence[Path], root: Path) -> Check:
     """Scripts that Windows takes for downloaded ones, so that PowerShell does not start them."""
     if not marked:

@@ -118,9 +118,9 @@ def undo_dlls() -> int:
 
 def show(options: argparse.Namespace) -> None:
     """The doctor's table, after something was made; what it finds does not undo that."""
-    from lorabake import doctor
+    from lorabake import doctor, doctor_table
 
-    console.result(doctor.to_text(doctor.checks()))
+    console.result(doctor_table.to_text(doctor.checks(), setup=doctor.STARTED, width=doctor_table.columns()))
 
 
 def quickly(root: Path) -> Path | None:
