@@ -17,15 +17,24 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words pe_version dll_needs"),
+    (
+        "F0",
+        "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words pe_version dll_needs",
+    ),
     ("F0", "web_mark policies magick shell_links"),
-    ("F0", "errors"),
+    ("F0", "errors doctor_table"),
+    ("F0", "disks doctor_system"),
     ("F0", "paths hardware asking shortcuts"),
+    ("F0", "path_rules"),
+    ("F0", "doctor_windows"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons dll_files accelerate_config"),
-    ("F0", "dlls"),
+    ("F0", "installer pythons setup_lock release pins doctor_folder dll_files accelerate_config"),
+    ("F0", "dlls kept release_files"),
+    ("F0", "release_source release_git"),
+    ("F0", "releases"),
     ("F0", "builder"),
     ("F0", "environment offers"),
+    ("F0", "doctor_ask doctor_environment doctor_fixes"),
     ("F0", "doctor dropped"),
     ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
@@ -67,7 +76,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "report_parts report_settings check_sheet"),
     ("F2", "report"),
     # torch: device and dtype applied, files, ddpm maths
-    ("F3", "device weights noise"),
+    ("F3", "device weights noise doctor_probe"),
     ("F3", "tensor_files"),
     # families and networks
     ("F4", "upscale_nets networks.lowrank"),
@@ -95,7 +104,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "flattener tag_job"),
     ("F6", "redrawing converter extractor"),
     ("F6", "bake"),
-    ("F6", "jobs"),
+    ("F6", "jobs self_test"),
 )
 ROW = {name: index for index, (_, names) in enumerate(FLOORS) for name in names.split()}
 NO_TORCH = ("F0", "F1", "F2")

@@ -101,7 +101,7 @@ def choose() -> list[Path]:
 
 def summary(path: Path) -> str:
     """The first comment line of a profile that is not for editors."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         if line.startswith("#") and "yaml-language-server" not in line:
             return line.lstrip("# ").strip()[:90]
     return ""
