@@ -19,7 +19,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     ("F0", "console wording kinds tag_words train_words flatten_words lora_words convert_words extract_words"),
     ("F0", "errors"),
-    ("F0", "paths hardware asking"),
+    ("F0", "paths hardware asking night_times"),
+    ("F0", "registration"),
     ("F0", "venvs torch_builds"),
     ("F0", "installer pythons"),
     ("F0", "builder"),
