@@ -19,9 +19,9 @@ from lorabake import environment, errors, train_words
 def main() -> int:
     options = train_words.parse(__doc__)
     environment.ensure(__file__)
-    from lorabake import jobs
+    from lorabake import nights
 
-    return jobs.main(options)
+    return nights.main(options)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     ("F0", "console closing wording kinds tag_words train_words flatten_words lora_words convert_words extract_words"),
     ("F0", "errors"),
-    ("F0", "paths hardware asking night_times"),
-    ("F0", "registration"),
+    ("F0", "paths hardware asking night_times power"),
+    ("F0", "registration when_done"),
+    ("F0", "scheduler task_notes toast"),
     ("F0", "venvs torch_builds"),
     ("F0", "installer pythons"),
     ("F0", "builder"),
@@ -93,6 +94,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "redrawing converter extractor"),
     ("F6", "bake"),
     ("F6", "jobs"),
+    ("F6", "night_run"),
+    ("F6", "nights"),
 )
 ROW = {name: index for index, (_, names) in enumerate(FLOORS) for name in names.split()}
 NO_TORCH = ("F0", "F1", "F2")
