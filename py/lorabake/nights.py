@@ -16,7 +16,7 @@ from lorabake.errors import UserError
 from lorabake.jobs import Planned
 from lorabake.registration import Night, Task
 
-WAKE_TIMERS = "powercfg /setacvalueindex SCHEME_CURRENT SUB_SLEEP RTCWAKE 1 && powercfg /setactive SCHEME_CURRENT"
+WAKE_TIMERS = ("powercfg /setacvalueindex SCHEME_CURRENT SUB_SLEEP RTCWAKE 1", "powercfg /setactive SCHEME_CURRENT")
 
 
 def main(options: Namespace) -> int:
@@ -100,7 +100,7 @@ def told(night: Night, end: datetime | None, now: datetime, *, replaced: bool) -
     lines += [f"  starts {night_times.said(night.start, now)}{again}{until}"]
     lines += ["  as you, while you are logged on: lock the screen or let it sleep, but do not log off; on mains power"]
     lines += ["  logging off, shutting down or closing its window stops it: the next start goes on from the state saved last"]
-    lines += ["  it wakes the PC from sleep, where wake timers are on; this puts them on:", f"    {WAKE_TIMERS}"]
+    lines += ["  it wakes the PC from sleep, where wake timers are on; this puts them on:", *(f"    {command}" for command in WAKE_TIMERS)]
     if night.when_done in when_done.WORDS:
         lines += [
             f"  at the end the PC {when_done.WORDS[night.when_done]}, after {when_done.COUNT_DOWN_S} s in which you can take that back"
