@@ -16,8 +16,12 @@
 #>
 [CmdletBinding()]
 param(
-    # Profile files, or folders of them.
-    [Parameter(Position = 0)] [string[]] $ProfilePath,
+    # Profile files, or folders of them. The Tab key goes through those of the profiles folder.
+    [Parameter(Position = 0)] [ArgumentCompleter({
+        param($Name, $Parameter, $Begun, $Line)
+        $folder = Join-Path -Path (Split-Path -Path (Resolve-Path -LiteralPath $Line.CommandElements[0].Value).Path) -ChildPath 'profiles'
+        Get-ChildItem -LiteralPath $folder -Filter "$Begun*.yaml" | ForEach-Object { "'" + $_.FullName.Replace("'", "''") + "'" }
+    })] [string[]] $ProfilePath,
     # Show the plan, train nothing.
     [switch] $PlanOnly,
     # Override keys of the profile: train.epochs=3
@@ -33,11 +37,11 @@ param(
     # Start then, by the Task Scheduler: 23:30
     [string] $At,
     # With -At: Once (as without this word), Daily, Weekdays or Weekly.
-    [string] $Repeat,
+    [ArgumentCompleter({ 'once', 'daily', 'weekdays', 'weekly' })] [string] $Repeat,
     # Stop then with the state saved, exit code 13: 07:00
     [string] $StopBy,
     # At the end, after a count-down: Nothing, Sleep, Hibernate or Shutdown.
-    [string] $WhenDone,
+    [ArgumentCompleter({ 'nothing', 'sleep', 'hibernate', 'shutdown' })] [string] $WhenDone,
     # The scheduled tasks, and how their last runs ended.
     [switch] $List,
     # Take a scheduled task away.

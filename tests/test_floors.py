@@ -17,16 +17,23 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console closing wording kinds tag_words train_words flatten_words lora_words convert_words extract_words"),
+    (
+        "F0",
+        "console closing wording kinds tag_words train_words flatten_words lora_words convert_words extract_words setup_words "
+        "pe_version dll_needs",
+    ),
+    ("F0", "web_mark policies magick shell_links"),
     ("F0", "errors"),
-    ("F0", "paths hardware asking night_times power"),
+    ("F0", "paths hardware asking shortcuts night_times power"),
     ("F0", "registration when_done"),
     ("F0", "scheduler task_notes toast"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons"),
+    ("F0", "installer pythons dll_files accelerate_config"),
+    ("F0", "dlls"),
     ("F0", "builder"),
-    ("F0", "environment"),
-    ("F0", "doctor"),
+    ("F0", "environment offers"),
+    ("F0", "doctor dropped"),
+    ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
     ("F1", "modelfile images tag_query families.sd1_keys folder_names said"),
@@ -86,6 +93,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "merge_into merge_loras"),
     ("F6", "merge_folder lora_resize"),
     ("F6", "lora_merge lora_info lora_scrub lora_profile"),
+    ("F6", "lora_import"),
     ("F6", "trainer runs states stopper upscaler checks tag_models tagger"),
     ("F6", "upscale_try gallery longer tagging review_state"),
     ("F6", "review_api"),

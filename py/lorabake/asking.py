@@ -13,6 +13,18 @@ def somebody_there() -> bool:
     return bool(sys.stdin and sys.stdin.isatty())
 
 
+def at_console() -> bool:
+    """Whether stdin is a real console. Windows calls NUL one too, and a question to it is answered by nobody, at once."""
+    if sys.platform != "win32":
+        return somebody_there()
+    import ctypes
+    import msvcrt
+
+    if not somebody_there():
+        return False
+    return bool(ctypes.windll.kernel32.GetConsoleMode(ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.byref(ctypes.c_uint())))
+
+
 def answer(question: str) -> str:
     """What is typed, or dragged into the window, without the quotes that consoles put around names with spaces; "" for Enter alone."""
     console.say(question)

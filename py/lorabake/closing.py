@@ -40,9 +40,19 @@ def listening(ask: Callable[[str], None]) -> Iterator[None]:
     kind = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
     set_handler = ctypes.WinDLL("kernel32", use_last_error=True).SetConsoleCtrlHandler
     set_handler.argtypes, set_handler.restype = [kind, wintypes.BOOL], wintypes.BOOL
-    called = kind(handler(ask))  # must live as long as Windows may call it
+    reasons: list[str] = []
+
+    def told(reason: str) -> None:
+        reasons.append(reason)
+        ask(reason)
+
+    called = kind(handler(told))
     set_handler(called, True)
     try:
         yield
     finally:
-        set_handler(called, False)
+        if reasons:
+            # Taking it away would wait for it to return, and then Windows ends the program before its last files are written.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(called))
+        else:
+            set_handler(called, False)
