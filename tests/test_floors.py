@@ -19,14 +19,15 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     (
         "F0",
-        "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words pe_version dll_needs",
+        "switching console closing wording kinds tag_words train_words flatten_words lora_words convert_words extract_words setup_words "
+        "pe_version dll_needs",
     ),
     ("F0", "web_mark policies magick shell_links"),
     ("F0", "errors doctor_table"),
     ("F0", "disks doctor_system"),
-    ("F0", "paths hardware asking shortcuts"),
-    ("F0", "path_rules"),
-    ("F0", "doctor_windows"),
+    ("F0", "paths hardware asking shortcuts night_times power"),
+    ("F0", "path_rules registration when_done"),
+    ("F0", "doctor_windows scheduler task_notes toast"),
     ("F0", "venvs torch_builds"),
     ("F0", "installer pythons setup_lock release pins doctor_folder dll_files accelerate_config"),
     ("F0", "dlls kept release_files"),
@@ -105,6 +106,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "redrawing converter extractor"),
     ("F6", "bake"),
     ("F6", "jobs self_test"),
+    ("F6", "night_run"),
+    ("F6", "nights"),
 )
 ROW = {name: index for index, (_, names) in enumerate(FLOORS) for name in names.split()}
 NO_TORCH = ("F0", "F1", "F2")

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from lorabake import asking, console, environment, hardware, paths, plan, plan_text, profile
-from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
+from lorabake import asking, closing, console, environment, hardware, night_times, paths, plan, plan_text, power, profile
+from lorabake.errors import LorabakeError, QueueFailed, Stopped, UsageError, UserError
 from lorabake.plan_types import Plan
 
 SUFFIXES = (".yaml", ".yml")
@@ -40,6 +42,33 @@ class Planned:
 
 def main(options: Namespace) -> int:
     """Exit code of py/train.py; errors of single profiles are raised as they are, those of several are shown together."""
+    end = night_times.end_after(datetime.now(), options.stop_by) if options.stop_by else None
+    planned, num_bad = checked(options, must_be_right=asking.somebody_there() or options.plan_only)
+    if options.clear_cache:
+        return clear_caches(planned)
+    if options.plan_only:
+        show(planned, as_json=options.json)
+        return 0
+    if past(end):
+        raise Stopped(f"nothing was started: the end that was given, {end:%Y-%m-%d %H:%M}, is past")
+    with power.awake():
+        if len(planned) + num_bad == 1:
+            from lorabake.bake import bake
+
+            show(planned, as_json=False, stream=console.say)
+            return bake(planned[0].plan, fresh=options.fresh, end=end)
+        return bake_each(planned, options, end, num_skipped=num_bad)
+
+
+def past(end: datetime | None) -> bool:
+    return end is not None and datetime.now() >= end
+
+
+def checked(options: Namespace, *, must_be_right: bool) -> tuple[list[Planned], int]:
+    """The plans of all that was typed or chosen, and how many profiles have mistakes, which were told.
+
+    Raises the mistake where there is one profile only, and where several `must_be_right` unless --skip-bad was typed.
+    """
     files = find(options.profile_path or choose())
     planned, failures = plan_all(files, options.set)
     refuse_same_names(planned)
@@ -47,28 +76,29 @@ def main(options: Namespace) -> int:
         raise failures[0]
     for failure in failures:
         console.say(f"error: {failure}\n")
-    if failures and not options.skip_bad and (asking.somebody_there() or options.plan_only):
+    if failures and not options.skip_bad and must_be_right:
         raise UserError(
             f"{len(failures)} of {len(files)} profiles have mistakes, nothing was started",
             todo="mend them, or add --skip-bad to go on without them",
         )
-    if options.clear_cache:
-        return clear_caches(planned)
-    if options.plan_only:
-        show(planned, as_json=options.json)
-        return 0
-    if len(files) == 1:
-        from lorabake.bake import bake
+    return planned, len(failures)
 
-        show(planned, as_json=False, stream=console.say)
-        return bake(planned[0].plan, fresh=options.fresh)
-    return bake_each(planned, options, num_skipped=len(failures))
+
+def rejoined(words: Sequence[str], exists: Callable[[str], bool]) -> list[str]:
+    """A list of files that PowerShell's -File took apart at every comma, with the commas that belong to names put back."""
+    found, rest = [], list(words)
+    while rest:
+        lengths = (length for length in range(1, len(rest) + 1) if exists(",".join(rest[:length])))
+        length = next(lengths, 1)
+        found.append(",".join(rest[:length]))
+        rest = rest[length:]
+    return found
 
 
 def find(given: Sequence[str | Path]) -> list[Path]:
     """Profile files for what was typed: files as they are, folders by the profiles in them. Each file once."""
     found: list[Path] = []
-    for item in map(Path, given):
+    for item in map(Path, rejoined([str(item) for item in given], lambda typed: Path(typed).exists())):
         if item.is_dir():
             inside = [path for path in paths.visible(item) if path.suffix.lower() in SUFFIXES]
             if not inside:
@@ -143,27 +173,30 @@ def show(planned: Sequence[Planned], *, as_json: bool, stream: object = console.
         stream("")
 
 
-def bake_each(planned: Sequence[Planned], options: Namespace, *, num_skipped: int) -> int:
+def bake_each(planned: Sequence[Planned], options: Namespace, end: datetime | None, *, num_skipped: int) -> int:
     """Each profile in a child process of its own, so that memory is freed and a crash spoils one job only."""
     script = str(paths.ROOT / "py" / "train.py")
     more = [word for override in options.set for word in ("--set", override)] + (["--fresh"] if options.fresh else [])
+    more += [f"--stop-by={end:%Y-%m-%dT%H:%M}"] if end else []
     rows, stopped = [], False
     for number, job in enumerate(planned, start=1):
+        if stopped or past(end):
+            stopped = True
+            rows.append((job.plan.name, "not started", 0.0))
+            continue
         console.say(f"\n=== {number} of {len(planned)}: {job.plan.name}")
         began = time.monotonic()
         code = run_child([sys.executable, script, str(job.path), *more])
-        rows.append((job.plan.name, code, time.monotonic() - began))
-        if code == 13:
-            stopped = True
-            break
+        rows.append((job.plan.name, STATUS.get(code, "failed"), time.monotonic() - began))
+        stopped = code == Stopped.exit_code
     console.say("")
-    for name, code, seconds in rows:
-        console.say(f"  {name:<30} {STATUS.get(code, 'failed'):<22} {console.duration(seconds)}")
+    for name, status, seconds in rows:
+        console.say(f"  {name:<30} {status:<22} {console.duration(seconds) if seconds else ''}".rstrip())
     if num_skipped:
         console.say(f"  {num_skipped} profiles with mistakes were skipped")
     if stopped:
-        return 13
-    num_failed = sum(code != 0 for _, code, _ in rows) + num_skipped
+        return Stopped.exit_code
+    num_failed = sum(status != STATUS[0] for _, status, _ in rows) + num_skipped
     if num_failed:
         raise QueueFailed(
             f"{num_failed} of {len(planned) + num_skipped} jobs failed", todo="see above; the same command goes on where it can"
@@ -171,14 +204,29 @@ def bake_each(planned: Sequence[Planned], options: Namespace, *, num_skipped: in
     return 0
 
 
-def run_child(command: list[str]) -> int:
-    """Exit code of a child; Ctrl-C is the child's to answer (it saves its state), a death without a code counts as 3."""
+def run_child(command: list[str], closed: list[str] | None = None) -> int:
+    """Exit code of a child, which answers Ctrl-C and a closed window itself; the latter is noted in `closed`."""
     child = subprocess.Popen(command)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with left_to_the_child(closed):
+        return code_of(child)
+
+
+@contextmanager
+def left_to_the_child(closed: list[str] | None = None) -> Iterator[None]:
+    """Ctrl-C and a closing window reach this process as well as its child; the child saves its state, and here is only waited."""
+    names = [name for name in ("SIGINT", "SIGBREAK", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
     try:
-        code = environment.exit_code_of(child.wait())
+        with closing.listening((closed if closed is not None else []).append):
+            yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def code_of(child: subprocess.Popen[bytes]) -> int:
+    """Waits for a child; a death without a code counts as 3."""
+    code = environment.exit_code_of(child.wait())
     return code if code in STATUS or code == QueueFailed.exit_code else 3
 
 
