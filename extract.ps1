@@ -29,13 +29,13 @@ param(
     # A rank for each layer, such that so much of its change is captured: 0.95
     [string] $Share,
     # Of the LoRA: fp16, bf16 or fp32.
-    [string] $Precision,
+    [ArgumentCompleter({ 'fp16', 'bf16', 'fp32' })] [string] $Precision,
     # Leave out layers where no weight changed by more than this.
     [string] $MinDiff,
     # Which part of the models: both, unet or text_encoder.
-    [string] $Target,
+    [ArgumentCompleter({ 'both', 'unet', 'text_encoder' })] [string] $Target,
     # Where it is computed: cuda or cpu.
-    [string] $Device,
+    [ArgumentCompleter({ 'cuda', 'cpu' })] [string] $Device,
     # Say how far the models are from one another, write nothing.
     [switch] $Compare,
     # Never wait for a key at the end.

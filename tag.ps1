@@ -22,11 +22,11 @@ param(
     # A tagger by name, owner/name, or a folder with model.onnx.
     [string] $Model,
     # What captions leave to the LoRA itself: none, style, character or concept.
-    [string] $Preset,
+    [ArgumentCompleter({ 'none', 'style', 'character', 'concept' })] [string] $Preset,
     # Word in front; auto; FOLDER=WORD for each folder. With -Check: the word that every caption should have.
     [string[]] $Trigger,
     # Captions that are there already: keep, merge or overwrite.
-    [string] $Existing,
+    [ArgumentCompleter({ 'keep', 'merge', 'overwrite' })] [string] $Existing,
     # Lower: more tags, more of them wrong.
     [string] $Threshold,
     # The same for names of characters.
@@ -40,15 +40,15 @@ param(
     # name_(series) as two tags.
     [switch] $CharacterExpand,
     # Write the rating tag: no, first or last.
-    [string] $Rating,
+    [ArgumentCompleter({ 'no', 'first', 'last' })] [string] $Rating,
     # Order of the tags: file (the tagger's list) or score.
-    [string] $Order,
+    [ArgumentCompleter({ 'file', 'score' })] [string] $Order,
     # Colour under transparent places, as in the bake.
     [string] $Background,
     # Pictures at a time.
     [string] $BatchSize,
     # Where the tagger runs: cuda or cpu.
-    [string] $Device,
+    [ArgumentCompleter({ 'cuda', 'cpu' })] [string] $Device,
     # Ask for a newer tagger than the one that is here.
     [switch] $RefreshModel,
     # All tags with their counts.
@@ -66,7 +66,7 @@ param(
     # What is odd in pictures and captions, and a sheet of all of them.
     [switch] $Check,
     # How many tokens of a caption the bake will read: 75, 150 or 225.
-    [string] $Tokens,
+    [ArgumentCompleter({ '75', '150', '225' })] [string] $Tokens,
     # The resolution of the bake, in px.
     [string] $Resolution,
     # Move pictures to _rejected: auto (what -Check rejects), kinds of findings, names, or all with -Find.
@@ -84,7 +84,7 @@ param(
     # Keep the first of tags that stand there twice.
     [switch] $Dedupe,
     # Sort tags: name or count.
-    [string] $Sort,
+    [ArgumentCompleter({ 'name', 'count' })] [string] $Sort,
     # Apply the profile's tag.rules to the captions that are there.
     [switch] $Rules,
     # Show what would be changed.

@@ -14,8 +14,12 @@
 #>
 [CmdletBinding()]
 param(
-    # Profile files, or folders of them.
-    [Parameter(Position = 0)] [string[]] $ProfilePath,
+    # Profile files, or folders of them. The Tab key goes through those of the profiles folder.
+    [Parameter(Position = 0)] [ArgumentCompleter({
+        param($Name, $Parameter, $Begun, $Line)
+        $folder = Join-Path -Path (Split-Path -Path (Resolve-Path -LiteralPath $Line.CommandElements[0].Value).Path) -ChildPath 'profiles'
+        Get-ChildItem -LiteralPath $folder -Filter "$Begun*.yaml" | ForEach-Object { "'" + $_.FullName.Replace("'", "''") + "'" }
+    })] [string[]] $ProfilePath,
     # Show the plan, train nothing.
     [switch] $PlanOnly,
     # Override keys of the profile: train.epochs=3

@@ -21,9 +21,11 @@ function Invoke-Lorabake {
         [Parameter(Mandatory = $true)] [string] $Script,
         [Parameter(Mandatory = $true)] [System.Collections.Generic.Dictionary[string, object]] $Bound,
         # The launcher's parameter that Python takes without a name.
-        [string] $Positional = ''
+        [string] $Positional = '',
+        # The launcher's switch that Python takes as its first word: -Info is info.
+        [string] $Door = ''
     )
-    $words = @(Join-Path -Path $Root -ChildPath "py/$Script") + @(ConvertTo-Word -Bound $Bound -Positional $Positional)
+    $words = @(Join-Path -Path $Root -ChildPath "py/$Script") + @(ConvertTo-Word -Bound $Bound -Positional $Positional -Door $Door)
     $global:LASTEXITCODE = 13  # for a Ctrl-C before Python runs
     $before = Set-PythonVariable -Values @{ PYTHONUTF8 = '1'; PYTHONNOUSERSITE = '1'; PYTHONHOME = $null; PYTHONPATH = $null }
     try {
@@ -45,8 +47,9 @@ function Invoke-Lorabake {
 
 function ConvertTo-Word {
     # -PlanOnly as --plan-only, -Set a=1,b=2 as --set=a=1 --set=b=2; only what was typed.
-    param([System.Collections.Generic.Dictionary[string, object]] $Bound, [string] $Positional)
-    $notForPython = @('NoPause', $Positional) + [System.Management.Automation.Cmdlet]::CommonParameters
+    param([System.Collections.Generic.Dictionary[string, object]] $Bound, [string] $Positional, [string] $Door)
+    if ($Door) { $Door.ToLowerInvariant() }
+    $notForPython = @('NoPause', $Positional, $Door) + [System.Management.Automation.Cmdlet]::CommonParameters
     foreach ($name in $Bound.Keys | Where-Object { $notForPython -notcontains $_ }) {
         $option = '--' + [regex]::Replace($name, '(?<=.)(?=[A-Z])', '-').ToLowerInvariant()
         if ($Bound[$name] -is [switch]) {
@@ -59,8 +62,8 @@ function ConvertTo-Word {
     if ($Positional -and $Bound.ContainsKey($Positional)) {
         '--'  # a file name may begin with a dash
         foreach ($value in $Bound[$Positional]) {
-            # powershell.exe -File hands a.yaml,b.yaml over as one word
-            if (Test-Path -LiteralPath $value) { $value } else { $value -split ',' }
+            # powershell.exe -File hands a.yaml,b.yaml over as one word; a.safetensors=0.8,0.5 is one
+            if (Test-Path -LiteralPath $value) { $value } else { $value -split ',(?!-?[0-9.]+(?:,|$))' }
         }
     }
 }

@@ -6,6 +6,7 @@
   python py/lora.py resize my.safetensors --rank 16                          or --by sv_fro=0.95, with --rank as the limit
   python py/lora.py scrub my.safetensors --out clean.safetensors             without folder names and private paths
   python py/lora.py profile my.safetensors --out again.yaml
+  python py/lora.py import theirs.safetensors --out mine.yaml                a profile from another trainer's LoRA
 
 `python py/lora.py COMMAND --help` lists the words of each. Exit codes: 0 done, 1 you can fix it, 2 wrong arguments, 12 disk full.
 """

@@ -2,6 +2,25 @@
 
 import signal
 
+import pytest
+
+import windows_house
+
 # A shell that starts tests in its background has Ctrl-C ignored in them and in every program that they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def house():
+    """A copy of the checkout on Windows, without an environment until a test makes it; one for the whole session."""
+    yield from windows_house.made()
+
+
+@pytest.fixture(scope="session")
+def baker(house):
+    """The same with its environment (four minutes, once): what test_windows.py makes, for whoever runs another file alone."""
+    if not (house / "venv" / "current.txt").exists():
+        done = windows_house.setup(house, limit_s=windows_house.BUILD_LIMIT_S)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return house

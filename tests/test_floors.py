@@ -84,6 +84,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "merge_into merge_loras"),
     ("F6", "merge_folder lora_resize"),
     ("F6", "lora_merge lora_info lora_scrub lora_profile"),
+    ("F6", "lora_import"),
     ("F6", "trainer runs states stopper upscaler checks tag_models tagger"),
     ("F6", "upscale_try gallery longer tagging review_state"),
     ("F6", "review_api"),

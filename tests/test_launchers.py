@@ -17,8 +17,13 @@ ROOT = tools.ROOT
 LAUNCHERS = {"train.ps1": "py/train.py", "tag.ps1": "py/tag.py", "convert.ps1": "py/convert.py", "extract.ps1": "py/extract.py"}
 WITHOUT_A_NAME = {"train.ps1": "profile-path", "tag.ps1": "dataset", "convert.ps1": "path"}  # what Python takes as it is
 SCRIPTS = [*LAUNCHERS, "ps/launch.psm1"]
+DOORS = {"info": "file", "merge": "lora", "resize": "file", "scrub": "file", "import": "file"}  # of convert.ps1 to lora.py
 ONLY_OF_THE_LAUNCHER = {"no-pause"}
-MOST_LINES_OF_CODE = 12
+MOST_LINES_OF_CODE = 16
+PARAMETER = re.compile(
+    r"^\s+(?:\[Parameter\(.*?\)\] )?(?:\[ArgumentCompleter\(\{(?P<offered>.*?)\}\)\] )?\[(?:switch|string(?:\[\])?)\] \$(?P<name>\w+),?$",
+    re.M | re.S,
+)
 PYTHON = """import json, os, sys
 told = {name: os.environ.get(name) for name in ("PYTHONUTF8", "PYTHONNOUSERSITE", "PYTHONHOME", "PYTHONPATH")}
 print(json.dumps({"script": sys.argv[0], "words": sys.argv[1:], "variables": told}))
@@ -45,9 +50,7 @@ def test_git_keeps_the_line_ends():
 def test_short_and_without_settings(name):
     text = re.sub(r"<#.*?#>", "", (ROOT / name).read_text(encoding="ascii"), flags=re.S)
     code = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
-    words = [
-        line for line in code if re.match(r"\s+(\[Parameter.*?\] )?\[(switch|string(\[\])?)\] \$\w+,?$", line)
-    ]  # as many as Python has options
+    words = PARAMETER.findall(text)  # as many as Python has options
     assert len(code) - len(words) <= MOST_LINES_OF_CODE
     assert not re.search(r"\]\s*\$\w+\s*=", text), "a parameter with a default: defaults live in the profile's settings"
 
@@ -63,19 +66,73 @@ def test_stderr_of_programs_is_never_redirected(name):
     assert not re.search(r"2>|\*>", (ROOT / name).read_text(encoding="ascii"))
 
 
+def options_of(script, *door):
+    """{option: its choices} as --help shows them."""
+    command = [sys.executable, str(ROOT / script), *door, "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    found = re.findall(r"^  --([a-z-]+)(?: \{(.*?)\})?", shown, flags=re.M | re.S)
+    return {name: re.sub(r"\s", "", choices).split(",") if choices else [] for name, choices in found if name != "help"}
+
+
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_the_words_are_the_options(name):
-    """Each parameter is an option of the Python script, each option a parameter."""
+    """Each parameter is an option of Python (or a door of convert.ps1), each option a parameter; the Tab key offers its choices."""
     text = (ROOT / name).read_text(encoding="ascii")
-    parameters = re.findall(r"^\s+(?:\[Parameter.*?\] )?\[(?:switch|string(?:\[\])?)\] \$(\w+)", text, flags=re.M)
-    words = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", parameter).lower() for parameter in parameters} - ONLY_OF_THE_LAUNCHER
-    shown = subprocess.run(
-        [sys.executable, str(ROOT / LAUNCHERS[name]), "--help"], capture_output=True, text=True, encoding="utf-8", check=True
-    ).stdout
-    options = set(re.findall(r"^  --([a-z-]+)", shown, flags=re.M)) - {"help"}
+    parameters = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", found["name"]).lower(): found["offered"] for found in PARAMETER.finditer(text)}
+    options = options_of(LAUNCHERS[name])
+    if name == "convert.ps1":
+        assert {*re.findall(r"\(ParameterSetName = '(\w+)'\)\] \[switch\]", text)} == {door.capitalize() for door in DOORS}
+        for door in DOORS:
+            options.update({**options_of("py/lora.py", door), door: []})
+        options["precision"] = ["keep", "fp16", "bf16", "fp32"]
     without_a_name = {WITHOUT_A_NAME[name]} if name in WITHOUT_A_NAME else set()
-    assert words - without_a_name == options
-    assert without_a_name <= words
+    assert {*parameters} - without_a_name - ONLY_OF_THE_LAUNCHER == {*options}
+    assert without_a_name <= {*parameters}
+    offered = {parameter: re.findall(r"'(.*?)'", text or "") for parameter, text in parameters.items() if parameter in options}
+    assert {parameter: choices for parameter, choices in options.items() if choices} == {
+        parameter: choices for parameter, choices in offered.items() if options[parameter]
+    }
+
+
+COMPLETE = """function Show($typed) {
+    $found = [System.Management.Automation.CommandCompletion]::CompleteInput($typed, $typed.Length, $null)
+    "$typed -> $($found.CompletionMatches.CompletionText -join ' ')"
+}
+"""
+
+
+def test_the_tab_key_goes_through_the_profiles(copy):
+    (copy / "profiles").mkdir()
+    for profile in ("junwool", "it's $mine", "other"):
+        (copy / "profiles" / f"{profile}.yaml").write_text("", encoding="utf-8")
+    typed = ["./train.ps1 ju", "./train.ps1 -ProfilePath it", "./convert.ps1 a.ckpt -Precision ", "./tag.ps1 x -Preset "]
+    script = copy.parent / "complete.ps1"
+    script.write_text(COMPLETE + "\n".join(f"Show '{line}'" for line in typed), encoding="ascii")
+    code, stdout, stderr = powershell(["-File", str(script)], cwd=copy)
+    assert code == 0, stderr
+    quoted = [f"'{copy / 'profiles' / name}'".replace("it's", "it''s") for name in ("junwool.yaml", "it's $mine.yaml")]
+    assert stdout.splitlines() == [
+        f"{typed[0]} -> {quoted[0]}",
+        f"{typed[1]} -> {quoted[1]}",
+        f"{typed[2]} -> keep fp16 bf16 fp32",
+        f"{typed[3]} -> none style character concept",
+    ]
+
+
+def test_converts_doors_are_lora_pys_commands(copy):
+    def told_by(*words):
+        code, stdout, stderr = powershell(["-File", str(copy / "convert.ps1"), *words], cwd=copy.parent)
+        assert code == 0, stderr
+        found = told(stdout)
+        return Path(found["script"]).name, found["words"]
+
+    assert told_by("a.ckpt", "-Precision", "fp16") == ("convert.py", ["--precision=fp16", "--", "a.ckpt"])
+    assert told_by("-Info", "a b.pt,c.pt", "-Json") == ("lora.py", ["info", "--json", "--", "a b.pt", "c.pt"])
+    assert told_by("a.pt=0.8,b.pt=0.5,-0.25,c.pt", "-Merge", "-Out", "x y") == (
+        "lora.py",
+        ["merge", "--out=x y", "--", "a.pt=0.8", "b.pt=0.5,-0.25", "c.pt"],
+    )
+    assert powershell(["-File", str(copy / "convert.ps1"), "-Info", "-Scrub", "x"], cwd=copy.parent)[0] == 1
 
 
 @pytest.fixture
@@ -86,7 +143,7 @@ def copy(tmp_path):
     shutil.copytree(ROOT / "ps", folder / "ps")
     for name in LAUNCHERS:
         shutil.copy(ROOT / name, folder)
-    for name in ("train.py", "setup.py"):
+    for name in ("train.py", "convert.py", "lora.py", "setup.py"):
         (folder / "py" / name).write_text(PYTHON, encoding="utf-8")
     if os.name == "posix":
         (folder / "venv" / "007" / "bin").mkdir(parents=True)

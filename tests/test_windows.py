@@ -8,10 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import psutil
 import pytest
@@ -24,55 +22,15 @@ import tagger_model
 import tools
 import upscale_files
 from photos import scene
+from windows_house import BUILD_LIMIT_S, RIGHT_CLICK, START_LIMIT_S, launch, of_windows, python_of, setup, start
 
 pytestmark = pytest.mark.windows
-FOLDER = "My Loras \u00e9 & (1)"
-BUILD_LIMIT_S, BAKE_LIMIT_S, START_LIMIT_S = 1800, 1200, 300
+BAKE_LIMIT_S = 1200
 DEMO = "demo-openmoji"
-WITH_PYTHON = [r"WINEPATH=C:\Python"] if os.name == "posix" else []
-RIGHT_CLICK = "if((Get-ExecutionPolicy ) -ne 'AllSigned') {{ Set-ExecutionPolicy -Scope Process Bypass }}; & '{}'"
 
 
-@pytest.fixture(scope="module")
-def house():
-    """A copy of the checkout in a folder that is hard on batch files, under a short path: Windows counts to 260."""
-    tools.windows()  # skips where there is none
-    above = Path(tempfile.mkdtemp(prefix="lb-"))
-    folder = above / FOLDER / "lorabake"
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=tools.ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode("utf-8").split("\0")):
-        if (tools.ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(tools.ROOT / name, folder / name)
-    yield folder
-    shutil.rmtree(above, ignore_errors=True)
-
-
-def of_windows(path):
-    """The path as Windows says it."""
-    return str(path) if os.name == "nt" else "Z:" + str(path).replace("/", "\\")
-
-
-def start(house, *command, python=True, limit_s=START_LIMIT_S, variables=()):
-    """Run a Windows command in the house without a console. CompletedProcess with text."""
-    words = [*tools.windows(), *(WITH_PYTHON if python else []), *variables, *command]
-    return subprocess.run(
-        words,
-        cwd=house,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=limit_s,
-        check=False,
-    )
-
-
-def train(house, *words, **more):
-    """train.ps1 as the Task Scheduler starts it."""
-    script = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", of_windows(house / "train.ps1")]
-    return start(house, *script, *words, python=False, **more)
+def train(house, *words):
+    return launch(house, "train.ps1", *words)
 
 
 def result_of(house, number):
@@ -88,22 +46,22 @@ def test_setup_without_python_says_what_to_type(house):
 
 
 def test_setup_takes_powershells_words(house):
-    done = start(house, "cmd.exe", "/c", "setup.bat", "-Check", "-Json", variables=["PYTHONHOME=C:\\nowhere"])
+    done = setup(house, "-Check", "-Json", variables=("PYTHONHOME=C:\\nowhere",))
     assert done.returncode == 0, done.stderr
     assert "environment" in json.dumps(json.loads(done.stdout))
     assert not (house / "venv").exists(), "looking changes nothing"
-    assert start(house, "cmd.exe", "/c", "setup.bat", "--chekc").returncode == 2
+    assert setup(house, "--chekc").returncode == 2
 
 
 def test_setup_makes_the_environment(house):
-    done = start(house, "cmd.exe", "/c", "setup.bat", limit_s=BUILD_LIMIT_S)
+    done = setup(house, limit_s=BUILD_LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "everything imports" in done.stderr
     assert (house / "venv" / "current.txt").read_text(encoding="utf-8").strip() == "001"
 
 
 def test_a_second_setup_has_nothing_to_do(house):
-    done = start(house, "cmd.exe", "/c", "setup.bat")
+    done = setup(house)
     assert done.returncode == 0 and "setting up" not in done.stderr, done.stderr
 
 
@@ -167,7 +125,7 @@ def test_pictures_are_flattened_and_captions_edited_and_all_of_it_undone(house):
     folder = house / "set \u732b" / "5_open moji"
     shutil.copytree(house / "examples" / "openmoji" / "10_openmoji", folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    python = of_windows(house / "venv" / "001" / "Scripts" / "python.exe")
+    python = python_of(house)
 
     def script(name, *words):
         done = start(house, python, f"py\\{name}", of_windows(folder), *words, python=False)
@@ -181,12 +139,6 @@ def test_pictures_are_flattened_and_captions_edited_and_all_of_it_undone(house):
     script("tag.py", "--undo")
     script("flatten.py", "--undo")
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-
-
-def launch(house, script, *words):
-    """A launcher as the Task Scheduler starts it."""
-    started = ["powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", of_windows(house / script)]
-    return start(house, *started, *words, python=False)
 
 
 def tag(house, folder, *words):
@@ -229,7 +181,7 @@ def test_a_dataset_is_checked_and_moved_and_upscaled_and_comes_back(house):
     assert {path.name for path in (folder.parent / "2_anna").iterdir()} == {"small.png", "small.txt"}
     assert tag(house, folder.parent, "-Undo", "0").returncode == 0 and tag(house, folder.parent, "-Undo", "0").returncode == 0
     model = upscale_files.write(house / "models \u00e9" / "nearest 2x.pth", upscale_files.nearest(2), "params")
-    python = of_windows(house / "venv" / "001" / "Scripts" / "python.exe")
+    python = python_of(house)
     flatten = [python, "py\\flatten.py", of_windows(folder)]
     done = start(house, *flatten, "--upscale", of_windows(model), "--upscale-to", "80", python=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -243,7 +195,7 @@ def test_the_reviewing_page_answers(house):
     folder.mkdir(parents=True, exist_ok=True)
     scene((80, 60)).save(folder / "a \u732b.png")
     words = [
-        of_windows(house / "venv" / "001" / "Scripts" / "python.exe"),
+        python_of(house),
         "py\\tag.py",
         of_windows(folder.parent),
         "--review",
@@ -285,7 +237,7 @@ def test_a_lora_is_merged_extracted_again_and_looked_into(house):
     folder.mkdir(exist_ok=True)
     base = house / "models" / "pocket.safetensors"
     lora_files.write(folder / "style \u00e9.safetensors", lora_files.layers_of(base), size=0.03)  # its alpha is half its rank
-    python = of_windows(house / "venv" / "001" / "Scripts" / "python.exe")
+    python = python_of(house)
     merged, again = folder / "merged.safetensors", folder / "again.safetensors"
     words = [
         of_windows(folder / "style \u00e9.safetensors") + "=0.5",
@@ -328,7 +280,7 @@ def test_a_file_that_another_program_has_open_is_named(house):
     """A web UI has the LoRA open: Windows lets nobody replace or move it, and nothing is lost."""
     lora = house / "baked" / f"{DEMO}.safetensors"
     before = {path.name: path.read_bytes() for path in (house / "baked").glob(f"{DEMO}*.*") if path.is_file()}
-    command = [*tools.windows(), of_windows(house / "venv" / "001" / "Scripts" / "python.exe"), "-c", HOLD, of_windows(lora)]
+    command = [*tools.windows(), python_of(house), "-c", HOLD, of_windows(lora)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline().strip() == b"held"
         done = train(house, "profiles\\demo.yaml", "-Fresh")

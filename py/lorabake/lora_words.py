@@ -10,7 +10,7 @@ METHODS = ("sv_ratio", "sv_fro", "sv_cumulative")
 
 
 def parse(description: str | None, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What was typed (or `words`); `command` is one of merge, resize, info, scrub, profile. Ends the program as argparse does."""
+    """What was typed (or `words`); `command` is one of info, merge, resize, scrub, profile, import. Ends the program as argparse does."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _info(commands.add_parser("info", help="what a LoRA, checkpoint or other model file is, and who can load it"))
@@ -21,6 +21,7 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     scrub.add_argument("--tags", action="store_true", help="leave out the tags and their counts too")
     profile = commands.add_parser("profile", help="the profile that bakes it again")
     _one_file(profile, "AGAIN.yaml")
+    _one_file(commands.add_parser("import", help="a profile from what another trainer wrote into a LoRA"), "PROFILE.yaml")
     return parser.parse_args(words)
 
 
