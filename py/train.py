@@ -2,6 +2,7 @@
 
   python py/train.py profiles/my-style.yaml            one profile (or several, or folders of them)
   python py/train.py profiles/my-style.yaml --plan-only
+  python py/train.py --new                             asks for everything and writes the profile
 
 Exit codes: 0 done, 1 you can fix it, 2 wrong arguments, 3 our bug, 10 out of memory, 11 diverged, 12 disk full,
 13 stopped with its state saved, 20 some jobs failed.
@@ -28,6 +29,8 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--fresh", action="store_true", help="start anew instead of continuing; the earlier run is kept")
     parser.add_argument("--skip-bad", action="store_true", help="with several profiles: go on without those that have mistakes")
+    parser.add_argument("--new", action="store_true", help="make a new profile by questions and answers; PROFILE is then its name")
+    parser.add_argument("--answers", metavar="FILE", help="with --new: the answers from a file (key: value a line), nobody is asked")
     parser.add_argument("--clear-cache", action="store_true", help="empty the output folder's cache of latents and pictures")
     return parser.parse_args()
 

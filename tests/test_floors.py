@@ -17,7 +17,7 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds tag_words flatten_words lora_words convert_words extract_words"),
+    ("F0", "console wording kinds typed_paths pickers tag_words flatten_words lora_words convert_words extract_words"),
     ("F0", "errors"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),
@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "model_kinds families.anchors"),
     ("F1", "model_facts"),
     ("F1", "families"),
-    ("F1", "settings"),
+    ("F1", "settings settings_asked"),
     (
         "F2",
         "journal picture_facts locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
@@ -48,6 +48,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "picture_memory picture_checks"),
     ("F2", "profile_names scan plan_fit triggers tagger_input tag_scores thumbs repaint"),
     ("F2", "profile plan_data tag_changes masks"),
+    ("F2", "questions"),
+    ("F2", "question_screens drafts answers_file"),
     ("F2", "tag_wish"),
     ("F2", "tag_writing set_aside"),
     ("F2", "checks_asked"),
@@ -60,7 +62,11 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "profile_again"),
     ("F2", "plan_settings suggest resize_metadata"),
     ("F2", "plan report_pictures report_run"),
+    ("F2", "answer_checks profile_writing"),
+    ("F2", "new_answers"),
     ("F2", "plan_text report_sheets"),
+    ("F2", "new_profile"),
+    ("F2", "interview"),
     ("F2", "report_parts report_settings check_sheet"),
     ("F2", "report"),
     # torch: device and dtype applied, files, ddpm maths

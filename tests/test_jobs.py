@@ -22,7 +22,16 @@ def profile(folder, name="one", **settings):
 
 
 def options(*files, **more):
-    given = {"plan_only": False, "json": False, "set": [], "fresh": False, "skip_bad": False, "clear_cache": False}
+    given = {
+        "plan_only": False,
+        "json": False,
+        "set": [],
+        "fresh": False,
+        "skip_bad": False,
+        "clear_cache": False,
+        "new": False,
+        "answers": None,
+    }
     return Namespace(profile_path=[str(file) for file in files], **{**given, **more})
 
 

@@ -1,5 +1,4 @@
-"""What can be told of an answer at once by looking at the disk: which family a base model is of, how many pictures a folder holds, whether a name
-is free.
+"""What can be told of an answer at once by looking at the disk: a base model's family, the pictures in a folder, whether a name is free.
 
 Not here: what a value may be (settings.py), rules between keys (profile_checks.py), the whole plan (plan.py).
 """
@@ -40,7 +39,9 @@ def _name(value: str, _: Mapping[str, Any]) -> Found:
     if value[0] in "_.":
         raise UserError(f'lists of profiles leave out names that begin with "{value[0]}"', todo="another first letter")
     if (there := profile_path(value)).exists():
-        raise UserError("there is already a profile of this name, which is left alone", where=str(there), todo=f"another name: {free_name(value)}")
+        raise UserError(
+            "there is already a profile of this name, which is left alone", where=str(there), todo=f"another name: {free_name(value)}"
+        )
     return Found()
 
 

@@ -1,4 +1,4 @@
-"""Reads answers to the questions of a new profile from a file, for scripts and tests: `key: value` a line, or YAML with groups, in any order.
+"""Reads answers to the questions of a new profile from a file, for scripts and tests: `key: value` lines or YAML groups, in any order.
 
 Every mistake is told at once, with its line. Not here: what an answer means (questions.py).
 """

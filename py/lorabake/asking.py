@@ -43,7 +43,7 @@ def paths_of(typed: str) -> list[str]:
             return [bare]
     except ValueError:  # a NUL in it
         pass
-    return [os.path.expanduser(path) for path in typed_paths.split(typed)]
+    return [os.path.expanduser(path) for path in typed_paths.split(typed)]  # noqa: PTH111  (Path.expanduser may raise)
 
 
 def required_paths(question: str, *, lacking: str, todo: str, pick: Picker | None = None) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorabake import answer_checks, asking, console, drafts, new_answers, pickers, question_screens
-from lorabake.errors import LorabakeError, Stopped, UsageError, UserError
+from lorabake.errors import LorabakeError, Stopped, UsageError
 from lorabake.kinds import Wrong, shown
 from lorabake.new_answers import Making
 from lorabake.new_profile import NewProfile, prepared
@@ -198,7 +198,9 @@ def _answered(making: Making, question: Question, typed: str, offered: object) -
         else:
             raw = None if typed == "-" else raw_of(question, typed)
         taken = new_answers.take(making, dotted, raw)
-        if taken.instead and _yes(f"  This is one of the numbered folders itself.\n  Take the folder above, {taken.instead}? Enter: yes, n: no", "yes"):
+        if taken.instead and _yes(
+            f"  This is one of the numbered folders itself.\n  Take the folder above, {taken.instead}? Enter: yes, n: no", "yes"
+        ):
             taken = new_answers.take(making, dotted, taken.instead)
     except Wrong as wrong:
         more = wrong.todo or f"allowed: {question.key.kind.allowed}"
@@ -259,8 +261,8 @@ def _change(making: Making) -> None:
             break
         console.say(question_screens.refusal(f"{shown(typed)} is none of them", advice(dotted, making.known)[0], _width()))
     step = _ask(making, making.known[dotted], "again")
-    if step.by > 0 and (opened := [key for key in new_answers.missing(making)]):
-        for key in opened:
+    if step.by > 0:
+        for key in new_answers.missing(making):
             _ask(making, making.known[key], "again")
 
 

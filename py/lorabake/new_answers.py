@@ -1,6 +1,7 @@
-"""A new profile in the making: the answers so far, taking one more, what is offered where nothing was typed. Looks at the disk, asks nobody.
+"""A new profile in the making: the answers so far, taking one more, what is offered where nothing was typed.
 
-Not here: the console (interview.py), answers from a file (answers_file.py), the written profile (profile_new.py).
+Looks at the disk, asks nobody. Not here: the console (interview.py), answers from a file (answers_file.py), the written profile
+(profile_writing.py).
 """
 
 from dataclasses import dataclass, field

@@ -77,6 +77,7 @@ def child(wish_json: str) -> None:
     root.withdraw()
     root.attributes("-topmost", True)  # else Windows may open it behind the console
     root.update()
+    picked: str | tuple[str, ...]
     if wish["kind"] == "folder":
         picked = filedialog.askdirectory(parent=root, title=wish["title"], mustexist=True)
     else:

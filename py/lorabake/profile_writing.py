@@ -1,6 +1,6 @@
-"""The profile that answers make, as commented YAML: what differs from the defaults, and what people change most. Read back before it is trusted.
+"""The profile that answers make, as commented YAML: what differs from the defaults, and what people change most.
 
-Not here: asking (interview.py), the form of YAML (yaml_lines.py).
+It is read back before it is trusted. Not here: asking (interview.py), the form of YAML (yaml_lines.py).
 """
 
 import tempfile

@@ -1,6 +1,6 @@
-"""What `train.ps1 -New` says about a key beside its meaning: title, usual values, advice, how to pick it. Data; its order is that of the questions.
+"""What `train.ps1 -New` says about a key beside its meaning: title, usual values, advice, how to pick it.
 
-Keys that are not here are asked too, under "more settings", with what settings.py says of them; so a new key appears by itself.
+Data; its order is that of the questions. Keys that are not here are asked too, under "more settings", with what settings.py says of them; so a new key appears by itself.
 Not here: defaults, ranges and meanings (settings.py), when a question is left out (questions.py).
 """
 
@@ -27,15 +27,15 @@ ASKED: Mapping[str, Ask] = {
     "base_model": Ask(
         "Base model",
         "the model you will draw with, or the one its family comes from",
-        "It decides much of how faithful a style becomes. Of anime models NAI is the safest and the best for characters; mixes such as AOM2 "
-        "Hard or Meadmix often keep a style more exactly. There is no rule: try two and compare.",
+        "It decides much of how faithful a style becomes. Of anime models NAI is the safest and the best for characters; mixes such as "
+        "AOM2 Hard or Meadmix often keep a style more exactly. There is no rule: try two and compare.",
         MODEL,
     ),
     "images": Ask(
         "Pictures",
         "the folder that HOLDS your 5_name folders, not one of those",
-        "Each folder inside is named <repeats>_<concept>: 5_anna is seen 5 times an epoch. 5 repeats do for 100 to 200 pictures, 10 to 12 for "
-        "30 or fewer. 50 pictures or more are good for a style, 5 to 10 can work. A folder with the pictures themselves works too.",
+        "Each folder inside is named <repeats>_<concept>: 5_anna is seen 5 times an epoch. 5 repeats do for 100 to 200 pictures, 10 to 12 "
+        "for 30 or fewer. 50 pictures or more are good for a style, 5 to 10 can work. A folder with the pictures themselves works too.",
         FOLDER,
     ),
     "name": Ask("Name of the LoRA", "", "You will type it in prompts: <lora:name:0.8>. The profile gets the same name."),
@@ -43,7 +43,7 @@ ASKED: Mapping[str, Ask] = {
     "model.look": Ask(
         "Anime or realistic base model?",
         "realistic if the base model does not come from an anime model",
-        "It sets the clip skip: 2 for anime, 1 for realistic. No value is right for both: with the wrong one the LoRA reacts weakly to its words.",
+        "It sets the clip skip: 2 for anime, 1 for realistic. No value is right for both: the wrong one makes it react weakly.",
         kept=True,
     ),
     "network.type": Ask(
@@ -63,13 +63,15 @@ ASKED: Mapping[str, Ask] = {
         "What is learned counts alpha / rank times. A smaller alpha dampens learning, but avoids rounding of very small numbers.",
     ),
     "network.target": Ask(
-        "Parts to train", "both", "The U-Net draws, the text encoder understands the words. Without it the LoRA hears its trigger word less."
+        "Parts to train",
+        "both",
+        "The U-Net draws, the text encoder understands the words. Without it the LoRA hears its trigger word less.",
     ),
     "train.epochs": Ask(
         "Epochs",
         "5 to 10; 12 for few pictures",
-        "Steps are pictures x repeats x epochs / batch. 1500 to 2000 at least, counted at batch 1, more for complex subjects; beyond 5000 to "
-        "6000 it over-fits or gains nothing. A little too much is better than too little: the weight can be lowered when drawing.",
+        "Steps are pictures x repeats x epochs / batch. 1500 to 2000 at least, counted at batch 1, more for complex subjects; beyond 5000 "
+        "to 6000 it over-fits or gains nothing. A little too much is better than too little: the weight can be lowered when drawing.",
         kept=True,
     ),
     "save.every_epochs": Ask(
@@ -83,13 +85,18 @@ ASKED: Mapping[str, Ask] = {
     "train.unet_lr": Ask(
         "Learning rate of the U-Net",
         "8e-5 (with 5 pictures per step that makes 4e-4)",
-        "For one picture: it is multiplied by the pictures per step, and the plan shows the result. Too high burns, too low learns nothing.",
+        "For one picture: it is multiplied by the pictures per step, and the plan shows the result. Too high burns, too low does nothing.",
         kept=True,
     ),
     "train.text_encoder_lr": Ask(
-        "Learning rate of the text encoder", "1.5e-5", "For one picture, as the other rate. It is lower, because words over-fit sooner.", kept=True
+        "Learning rate of the text encoder",
+        "1.5e-5",
+        "For one picture, as the other rate. It is lower, because words over-fit sooner.",
+        kept=True,
     ),
-    "train.optimizer": Ask("Optimizer", "AdamW8bit", "How the weights are changed. AdamW8bit is AdamW with less VRAM and the same results."),
+    "train.optimizer": Ask(
+        "Optimizer", "AdamW8bit", "How the weights are changed. AdamW8bit is AdamW with less VRAM and the same results."
+    ),
     "train.scheduler": Ask(
         "How the rates change on the way",
         "cosine_with_restarts, cosine, constant, constant_with_warmup",
@@ -97,7 +104,9 @@ ASKED: Mapping[str, Ask] = {
     ),
     "train.restarts": Ask("Restarts", "1 (none)", "How many times the rates start from the top again. With 1 it is a plain cosine."),
     "train.power": Ask("Power of the fall", "1", "1 is a straight line; 2 falls faster at first."),
-    "train.warmup": Ask("Warmup", "0; 5% where the start is rough", "Steps, a share such as 0.1, or a percentage, while the rates rise from 0."),
+    "train.warmup": Ask(
+        "Warmup", "0; 5% where the start is rough", "Steps, a share such as 0.1, or a percentage, while the rates rise from 0."
+    ),
     "data.resolution": Ask(
         "Resolution",
         "512; 768 where card and patience allow",
@@ -108,7 +117,9 @@ ASKED: Mapping[str, Ask] = {
         "no for characters, rarely for a style",
         "It doubles the variety where pictures are few, but hair, costumes and writing get mirrored too.",
     ),
-    "data.shuffle": Ask("Shuffle tags?", "no for a style; maybe for characters and concepts", "Then no tag counts more because of its place."),
+    "data.shuffle": Ask(
+        "Shuffle tags?", "no for a style; maybe for characters and concepts", "Then no tag counts more because of its place."
+    ),
     "data.keep_tokens": Ask("Tags that stay in front", "1 with a trigger word", "So that shuffling leaves the trigger word where it is."),
     "data.regularization": Ask(
         "Regularisation pictures",
