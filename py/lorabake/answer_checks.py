@@ -22,11 +22,12 @@ from lorabake.wording import counted, listed
 
 @dataclass(frozen=True)
 class Found:
-    """`told`: sentences for the person; `instead`: the value that was probably meant; `looks`: pictures x repeats."""
+    """`told`: sentences for the person; `instead`: the value that was probably meant; `looks`: pictures x repeats; `concept`: a name."""
 
     told: tuple[str, ...] = ()
     instead: str = ""
     looks: int = 0
+    concept: str = ""
 
 
 def check(dotted: str, value: Any, values: Mapping[str, Any]) -> Found:
@@ -59,12 +60,10 @@ def free_name(name: str) -> str:
 
 def _base(value: str, _: Mapping[str, Any]) -> Found:
     base = identify(value)
-    told = [f"{FAMILIES[base.family].title}, {size(base.size_bytes)}"]
-    if base.resolution:
-        told.append(f"the file says: for {base.resolution} px")
-    if base.clip_skip:
-        told.append(f"the file says: clip skip {base.clip_skip}")
-    return Found((", ".join(told),))
+    says = [f"for {base.resolution} px"] if base.resolution else []
+    says += [f"clip skip {base.clip_skip}"] if base.clip_skip else []
+    told = f"{FAMILIES[base.family].title}, {size(base.size_bytes)}"
+    return Found((told + (f"; the file itself says: {', '.join(says)}" if says else ""),))
 
 
 def says_clip_skip(value: Any) -> bool:
@@ -86,7 +85,8 @@ def _images(value: str, values: Mapping[str, Any]) -> Found:
     captions = sum(_num_captions(place) for place, _ in counts)
     if not captions:
         told.append("no caption files yet: tag.ps1 writes them; without, the folder's name is the only caption")
-    found = Found(tuple(told), looks=sum(place.repeats * count for place, count in counts))
+    concept = counts[0][0].concept if len(counts) == 1 else Path(value).name
+    found = Found(tuple(told), looks=sum(place.repeats * count for place, count in counts), concept=concept)
     if above := _folder_above(Path(value), chosen):
         return replace(found, instead=above)
     return replace(found, told=(*found.told, *remarks.warnings[:3]))

@@ -45,7 +45,7 @@ def run(options: Namespace) -> list[Path]:
         while True:
             ready, bake = _one(making)
             written.append(ready.write())
-            console.say(f"written: {written[-1]}")
+            console.say("\nThe profile is written:")
             console.result(str(written[-1]))
             if making.draft:
                 making.draft.unlink(missing_ok=True)
@@ -141,7 +141,10 @@ def _ask_all(making: Making, at: int) -> None:
         step, dotted = _ask(making, questions[at], f"{at + 1} of {len(questions)}"), questions[at].key.dotted
         enough = enough or step.enough
         now = [question.key.dotted for question in new_answers.asked(making)]
-        at = max(0, (now.index(dotted) if dotted in now else at) + step.by)
+        at = (now.index(dotted) if dotted in now else at) + step.by
+        if at < 0:
+            at = 0
+            console.say(question_screens.refusal("this is the first question", "Ctrl-C stops", _width()))
         opened = [i for i, key in enumerate(now[:at]) if key not in making.sheet.values and step.by > 0]
         at = min([at, *opened])
 

@@ -11,7 +11,6 @@ from typing import Any
 from lorabake import answer_checks, paths
 from lorabake.answer_checks import Found
 from lorabake.errors import UserError
-from lorabake.folder_names import repeats_of
 from lorabake.kinds import Raw, Wrong
 from lorabake.questions import Question, Sheet, all_questions, conflicts, idle, to_ask, understood
 
@@ -26,6 +25,7 @@ class Making:
     more: list[str] = field(default_factory=list)
     offered: dict[str, Any] = field(default_factory=dict)
     looks: int = 0
+    concept: str = ""
     file_says_clip_skip: bool = False
     draft: Path | None = None
 
@@ -69,7 +69,7 @@ def take(making: Making, dotted: str, raw: Raw) -> Taken:
 
 def remember(making: Making, dotted: str, value: Any, found: Found) -> None:
     if dotted == "images":
-        making.looks = found.looks
+        making.looks, making.concept = found.looks, found.concept
     if dotted == "base_model":
         making.file_says_clip_skip = answer_checks.says_clip_skip(value)
 
@@ -93,9 +93,8 @@ def proposed(making: Making, dotted: str) -> Any:
         return making.offered[dotted]
     if dotted == "output":
         return str(paths.ROOT / "baked")
-    if dotted == "name" and (images := making.sheet.values.get("images")):
-        folder = Path(images).name
-        return answer_checks.free_name((repeats_of(folder) or (0, folder))[1])
+    if dotted == "name" and making.concept:
+        return answer_checks.free_name(making.concept)
     return making.known[dotted].key.default
 
 

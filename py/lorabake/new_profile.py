@@ -47,7 +47,8 @@ _seen = cache(hardware.look)  # asks a program of the card's driver: once
 def prepared(making: Making) -> NewProfile:
     """Everything but writing it. All required keys must be answered."""
     path = answer_checks.profile_path(making.sheet.values["name"])
-    text = profile_writing.text(making.sheet, making.known)
+    kept = [question.key.dotted for question in new_answers.asked(making) if question.ask.kept]
+    text = profile_writing.text(making.sheet, making.known, kept)
     try:
         loaded = profile_writing.load(text, path)
         return NewProfile(path, text, plan.make(loaded, _seen()), None)

@@ -4,7 +4,7 @@ It is read back before it is trusted. Not here: asking (interview.py), the form 
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ SCHEMA = "yaml-language-server: $schema=lorabake.schema.json"
 NEXT = "What is not written here has its default: docs/profile-reference.md has them all."
 
 
-def text(sheet: Sheet, known: Mapping[str, Question]) -> str:
-    """The whole file. The four required keys must be answered."""
-    chosen = _written(sheet, known)
+def text(sheet: Sheet, known: Mapping[str, Question], kept: Collection[str] = ()) -> str:
+    """The whole file; `kept` keys stand in it even with their defaults. The four required keys must be answered."""
+    chosen = _written(sheet, kept)
     lines = [Line(dotted, value, known[dotted].key.meaning) for dotted, value in chosen.items()]
     return yaml_lines.text([SCHEMA, _summary(sheet), NEXT], lines, [])
 
@@ -34,13 +34,13 @@ def _summary(sheet: Sheet) -> str:
     return f"{sheet.values['name']}: {pictures or 'pictures'} on {base}"
 
 
-def _written(sheet: Sheet, known: Mapping[str, Question]) -> dict[str, Any]:
+def _written(sheet: Sheet, kept: Collection[str]) -> dict[str, Any]:
     """What is written, in the order of the settings: required keys, answers beside the default, and kept ones where they count."""
     v = values_of(sheet)
     chosen = dict(v.typed)
-    for dotted, question in known.items():
+    for dotted in kept:
         value = v[dotted]
-        if question.ask.kept and dotted not in chosen and value is not None and _counts(chosen, v, dotted, value):
+        if dotted not in chosen and value is not None and _counts(chosen, v, dotted, value):
             chosen[dotted] = value
     order = [key for key in v.defaults if key in chosen]
     return {dotted: chosen[dotted] for dotted in order}

@@ -12,9 +12,9 @@ from lorabake.wording import counted
 
 LABEL = 9
 WELCOME = """A new profile: one question after the other, nothing is baked before you say so.
-  Enter  takes what is offered          b  goes back (b 3: three questions)
-  ?      explains                       e  enough: the offered value for all the rest
-  Ctrl-C stops and keeps the answers for next time"""
+  Enter  takes what is offered         b  goes back (b 3: three questions)
+  ?      explains                      e  enough: what is offered for the rest
+  Ctrl-C stops, and keeps the answers for next time"""
 MENU = """What now? (Enter: {enter})
   1  write the profile
   2  write it and bake now

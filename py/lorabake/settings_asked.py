@@ -1,7 +1,7 @@
 """What `train.ps1 -New` says about a key beside its meaning: title, usual values, advice, how to pick it.
 
-Data; its order is that of the questions. Keys that are not here are asked too, under "more settings", with what settings.py says of them; so a new key appears by itself.
-Not here: defaults, ranges and meanings (settings.py), when a question is left out (questions.py).
+Data; its order is that of the questions. Keys that are not here are asked too, under "more settings", with what settings.py says of them;
+so a new key appears by itself. Not here: defaults, ranges and meanings (settings.py), when a question is left out (questions.py).
 """
 
 from collections.abc import Mapping
@@ -145,5 +145,5 @@ ASKED: Mapping[str, Ask] = {
     "train.cpu_threads": Ask("CPU threads", "all; fewer where the PC is used meanwhile", first=False),
     "save.precision": Ask("Precision of the file", "fp16", first=False),
     "save.copy_to": Ask("Copy the finished LoRA to", "the web UI's models\\Lora", pick=FOLDER, first=False),
-    "samples.prompts": Ask("What to draw", "three prompts from the captions", pick=TEXT_FILE, first=False),
+    "samples.prompts": Ask("What to draw", 'three prompts from the captions; yours: ["1girl, solo", "a castle"]', pick=TEXT_FILE, first=False),
 }
