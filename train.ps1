@@ -14,6 +14,8 @@
     .\train.ps1 -New
 .EXAMPLE
     .\train.ps1 first.yaml,second.yaml -Set train.epochs=3,network.rank=16
+.EXAMPLE
+    .\train.ps1 first.yaml,second.yaml -At 23:30 -StopBy 07:00 -WhenDone Sleep
 #>
 [CmdletBinding()]
 param(
@@ -39,6 +41,20 @@ param(
     [switch] $SkipBad,
     # Empty the output folder's cache.
     [switch] $ClearCache,
+    # Start then, by the Task Scheduler: 23:30
+    [string] $At,
+    # With -At: Once (as without this word), Daily, Weekdays or Weekly.
+    [string] $Repeat,
+    # Stop then with the state saved, exit code 13: 07:00
+    [string] $StopBy,
+    # At the end, after a count-down: Nothing, Sleep, Hibernate or Shutdown.
+    [string] $WhenDone,
+    # The scheduled tasks, and how their last runs ended.
+    [switch] $List,
+    # Take a scheduled task away.
+    [string[]] $Remove,
+    # Written into the task's own command: when it was to start.
+    [string] $Scheduled,
     # Never wait for a key at the end.
     [switch] $NoPause
 )

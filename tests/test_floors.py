@@ -17,7 +17,7 @@ LIBRARY = PY / "lorabake"
 # Rows from the ground up. Several rows of one floor: the lower ones do not know the upper ones.
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
-    ("F0", "console wording kinds typed_paths pickers tag_words flatten_words lora_words convert_words extract_words"),
+    ("F0", "console wording kinds typed_paths pickers tag_words train_words flatten_words lora_words convert_words extract_words"),
     ("F0", "errors"),
     ("F0", "paths hardware asking"),
     ("F0", "venvs torch_builds"),

@@ -74,8 +74,6 @@ def _stopped(making: Making) -> Stopped:
 def _begin(given: list[str]) -> Making:
     """With the name that was typed behind --new, or with a draft of before."""
     making = Making(Path.cwd())
-    if len(given) > 1:
-        raise UsageError(f"--new takes one name, and {len(given)} were typed", todo="--new junwool")
     if given:
         try:
             new_answers.take(making, "name", given[0])

@@ -20,8 +20,8 @@ from lorabake.plan_types import Plan
 
 SUFFIXES = (".yaml", ".yml")
 NAME_ROOM = 28  # columns, in the list to choose from
-CHOOSE = """Which profile? Type its number (or several: 1 3), or drag its file here, then Enter.
-n: a new one, by questions. w: choose files in a window. Enter alone: stop."""
+CHOOSE = """Which profile? Type its number (or several: 1 3), or drag its file here.
+  n: a new one, by questions   w: choose in a window   Enter alone: stop"""
 STATUS = {
     0: "done",
     1: "needs your hand",
@@ -117,7 +117,8 @@ def choose() -> list[Path]:
 def rows(offered: Sequence[Path], width: int) -> list[str]:
     """A line per profile, in narrow windows too: its number, its name, what it is for."""
     room = min(NAME_ROOM, max((len(path.stem) for path in offered), default=0))
-    return [f"  {number:>2}  {path.stem:<{room}}  {summary(path)}"[:width] for number, path in enumerate(offered, start=1)]
+    lines = [f"  {number:>2}  {path.stem:<{room}}  {summary(path)}".rstrip() for number, path in enumerate(offered, start=1)]
+    return [line if len(line) <= width else f"{line[: width - 3].rstrip()}..." for line in lines]
 
 
 def numbers_of(typed: str, most: int) -> list[int]:

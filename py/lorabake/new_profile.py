@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lorabake import answer_checks, answers_file, console, hardware, new_answers, plan, plan_text, profile_writing
 from lorabake.answers_file import Given
-from lorabake.errors import LorabakeError, UsageError, UserError
+from lorabake.errors import LorabakeError, UserError
 from lorabake.kinds import Wrong
 from lorabake.new_answers import Making
 from lorabake.plan_types import Plan
@@ -60,8 +60,6 @@ def from_file(options: Namespace) -> Path:
     """Write the profile that the answers in a file make; its path is printed, its plan shown. Raises ProfileErrors with all mistakes."""
     file = Path(options.answers)
     making = Making(file.absolute().parent)
-    if len(options.profile_path) > 1:
-        raise UsageError(f"--new takes one name, and {len(options.profile_path)} were typed", todo="--new junwool")
     given, mistakes = answers_file.read(file, making.known)
     if options.profile_path:
         given = [Given("name", options.profile_path[0], None), *(one for one in given if one.dotted != "name")]

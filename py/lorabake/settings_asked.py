@@ -145,5 +145,7 @@ ASKED: Mapping[str, Ask] = {
     "train.cpu_threads": Ask("CPU threads", "all; fewer where the PC is used meanwhile", first=False),
     "save.precision": Ask("Precision of the file", "fp16", first=False),
     "save.copy_to": Ask("Copy the finished LoRA to", "the web UI's models\\Lora", pick=FOLDER, first=False),
-    "samples.prompts": Ask("What to draw", 'three prompts from the captions; yours: ["1girl, solo", "a castle"]', pick=TEXT_FILE, first=False),
+    "samples.prompts": Ask(
+        "What to draw", 'three prompts from the captions; yours: ["1girl, solo", "a castle"]', pick=TEXT_FILE, first=False
+    ),
 }
