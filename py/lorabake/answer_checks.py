@@ -19,6 +19,8 @@ from lorabake.scan_layout import Chosen, Remarks
 from lorabake.settings import Data, Profile
 from lorabake.wording import counted, listed
 
+MANY_EPOCHS = 20  # more than any guide wants
+
 
 @dataclass(frozen=True)
 class Found:
@@ -135,5 +137,7 @@ def epochs_hint(looks: int) -> str:
     least, most = math.ceil(LEAST_STEPS / looks), MOST_STEPS // looks
     if most < 1:
         return f"your pictures are seen {looks} times an epoch: 1 epoch is over the guides' {MOST_STEPS} already"
+    if least > MANY_EPOCHS:
+        return f"your pictures are seen only {looks} times an epoch: more pictures, or more repeats (10_name), are better than many epochs"
     band = f"{least} to {most} epochs" if most > least else counted(most, "epoch")
     return f"your pictures are seen {looks} times an epoch: {band} make {LEAST_STEPS} to {MOST_STEPS} steps, as the guides want"

@@ -77,6 +77,7 @@ def _begin(given: list[str]) -> Making:
     if given:
         try:
             new_answers.take(making, "name", given[0])
+            making.settled.add("name")
         except Wrong as wrong:
             raise UsageError(wrong.what, where="--new", todo=wrong.todo) from None
         return making
@@ -124,9 +125,10 @@ def _ask_all(making: Making, at: int) -> None:
     """From the question `at` on to the end, and the further groups that are wished for."""
     enough = False
     while True:
-        questions = new_answers.asked(making)
         if enough:
-            at = next((i for i, q in enumerate(questions) if q.key.dotted in new_answers.missing(making)), len(questions))
+            new_answers.take_rest(making)
+            at = _first_open(making)
+        questions = new_answers.asked(making)
         if at >= len(questions):
             wished = [] if enough else _wished_groups(making)
             if wished is None:
@@ -145,6 +147,8 @@ def _ask_all(making: Making, at: int) -> None:
             console.say(question_screens.refusal("this is the first question", "Ctrl-C stops", _width()))
         opened = [i for i, key in enumerate(now[:at]) if key not in making.sheet.values and step.by > 0]
         at = min([at, *opened])
+        while step.by > 0 and at < len(now) and now[at] in making.settled and now[at] in making.sheet.values:
+            at += 1
 
 
 def _wished_groups(making: Making) -> list[str] | None:

@@ -4,6 +4,7 @@ Looks at the disk, asks nobody. Not here: the console (interview.py), answers fr
 (profile_writing.py).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,20 @@ from lorabake import answer_checks, paths
 from lorabake.answer_checks import Found
 from lorabake.errors import UserError
 from lorabake.kinds import Raw, Wrong
-from lorabake.questions import Question, Sheet, all_questions, conflicts, idle, to_ask, understood
+from lorabake.questions import Question, Sheet, all_questions, as_raw, conflicts, idle, to_ask, understood
 
 
 @dataclass
 class Making:
-    """`folder`: relative paths count from it; `more`: groups that are asked too; `offered`: values of an earlier profile to begin with."""
+    """`folder`: relative paths count from it; `more`: groups that are asked too; `offered`: values of an earlier profile to begin with;
+    `settled`: answers that were typed with the command, so that their questions come only to who goes back."""
 
     folder: Path
     known: dict[str, Question] = field(default_factory=all_questions)
     sheet: Sheet = field(default_factory=Sheet)
     more: list[str] = field(default_factory=list)
     offered: dict[str, Any] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
     looks: int = 0
     concept: str = ""
     file_says_clip_skip: bool = False
@@ -96,6 +99,16 @@ def proposed(making: Making, dotted: str) -> Any:
     if dotted == "name" and making.concept:
         return answer_checks.free_name(making.concept)
     return making.known[dotted].key.default
+
+
+def take_rest(making: Making) -> None:
+    """What is offered for every question that was not answered; where there is nothing, or it does not fit, the question stays open."""
+    for question in asked(making):
+        dotted = question.key.dotted
+        offered = proposed(making, dotted)
+        if dotted not in making.sheet.values and not (question.key.required and offered is None):
+            with suppress(Wrong, UserError):
+                take(making, dotted, as_raw(offered))
 
 
 def missing(making: Making) -> list[str]:

@@ -11,7 +11,7 @@ from lorabake.questions import Question, Sheet, words_of
 from lorabake.wording import counted
 
 LABEL = 9
-WELCOME = """A new profile: one question after the other, nothing is baked before you say so.
+WELCOME = """A new profile, question by question. Nothing is baked before you say so.
   Enter  takes what is offered         b  goes back (b 3: three questions)
   ?      explains                      e  enough: what is offered for the rest
   Ctrl-C stops, and keeps the answers for next time"""
@@ -24,7 +24,7 @@ MENU = """What now? (Enter: {enter})
 
 def question(asked: Question, number: str, offered: Any, *, answered: bool, width: int) -> str:
     """The block of one question; `offered` is what Enter takes, None with a required key: nothing."""
-    lines = ["", f"Question {number}: {asked.title}  ({asked.key.dotted})", *wrapped(asked.key.meaning, "  ", width)]
+    lines = ["", *wrapped(f"Question {number}: {asked.title}  ({asked.key.dotted})", "", width), *wrapped(asked.key.meaning, "  ", width)]
     for label, text in (("Usual", asked.ask.usual), ("Choices", choices(asked))):
         lines += labelled(label, text, width) if text else []
     lines += labelled("Enter", enter(asked, offered, answered=answered), width)

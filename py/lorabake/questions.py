@@ -15,7 +15,9 @@ from lorabake.profile import absolute
 from lorabake.profile_checks import Finding, Values, impossible, pointless, without_effect
 from lorabake.settings import BLOCKS, Key, keys
 from lorabake.settings_asked import ASKED, Ask
+from lorabake.settings_later import NOT_YET_VALUES
 from lorabake.typed_paths import split
+from lorabake.yaml_lines import JOINERS
 
 NOTHING = ("none", "nothing", "null")
 YES_OR_NO = {"y": "yes", "n": "no"}
@@ -127,8 +129,14 @@ def understood(question: Question, raw: Raw, folder: Path) -> Any:
         return key.default
     if isinstance(raw, str) and raw.strip().lower() == "auto" and key.auto:
         return None
+    if isinstance(raw, str) and (topic := NOT_YET_VALUES.get(key.dotted, {}).get(raw.strip().lower())):
+        raise Wrong(f"{shown(raw)} - not yet: {topic}", f"allowed: {key.kind.allowed}")
     value = key.kind.parse(raw)
-    return absolute(value, folder) if key.kind.is_path and isinstance(value, str) else value
+    if not key.kind.is_path or not isinstance(value, str):
+        return value
+    if odd := next((c for c in value if not c.isprintable() and c not in JOINERS), ""):
+        raise Wrong(f"{shown(value)} holds an invisible character (U+{ord(odd):04X})", "rename the folder or file")
+    return absolute(value, folder)
 
 
 def conflicts(sheet: Sheet) -> list[Finding]:

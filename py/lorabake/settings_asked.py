@@ -127,7 +127,7 @@ ASKED: Mapping[str, Ask] = {
         "A folder of ordinary pictures of the same class that keep the model from forgetting it (dreambooth). It doubles the time.",
         FOLDER,
     ),
-    "train.prior_loss_weight": Ask("Weight of the regularisation pictures", "1"),
+    "train.prior_loss_weight": Ask("Weight of these pictures", "1"),
     "train.noise_offset": Ask(
         "Noise offset", "0 = off; 0.1 for darker darks and lighter lights", "It dampens learning: per 0.1 add steps or raise the rates."
     ),
