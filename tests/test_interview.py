@@ -330,7 +330,7 @@ def test_a_whole_session_on_a_console(monkeypatch):
                 window.expect_times("> ", number + 1, timeout_s=60)
                 window.type(f"{typed}\r")
             assert window.wait(timeout_s=30) == 0
-        seen = window.text().replace("\r\n", "\n").replace(str(home), "<home>")
+        seen = window.text().replace("\r\n", "\n").replace(str(home), "<home>").replace(str(ROOT), "<root>")
         seen = re.sub(r"(Plan of anna).*?(What now\?)", r"\1 ...\n\2", seen, flags=re.DOTALL)
         if os.environ.get("LORABAKE_WRITE_GOLDEN"):
             GOLDEN.write_text(seen, encoding="utf-8", newline="\n")

@@ -135,7 +135,7 @@ ASKED: Mapping[str, Ask] = {
     "save.comment": Ask("Comment", "trigger words, keywords", "Stands in the file; `lora.py info` reads it back."),
     # asked under "more settings"
     "model.clip_skip": Ask("Clip skip", "2 for anime, 1 for realistic", first=False),
-    "model.max_token_length": Ask("Tokens of a caption that are read", "150", "A tag is 1 to 4 tokens.", first=False),
+    "model.max_token_length": Ask("Caption length", "150", "A tag is 1 to 4 tokens.", first=False),
     "data.buckets": Ask("Keep the pictures' shapes?", "yes", "Without it every picture is cropped to a square.", first=False),
     "data.min_bucket": Ask("Shortest side of a bucket", "320", first=False),
     "data.max_bucket": Ask("Longest side of a bucket", "960", first=False),
