@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "py"))
 from lorabake import console, environment, errors
 
 NOT_BY_DEFAULT = "not slow and not windows"
+MOST_WORKERS = 4  # processes side by side, each with a model or two in memory
 PYTEST_WORDS_CODE, NOTHING_FOUND_CODE = 4, 5
 
 
@@ -33,7 +34,8 @@ def steps(everything: bool, words: list[str]) -> dict[str, list[str]]:
     """What `python -m` is called with, by name. Whoever asks pytest for something of its own gets only that."""
     checks = {"ruff check": ["ruff", "check", "."], "ruff format": ["ruff", "format", "--check", "."], "mypy": ["mypy"]}
     tier = [] if everything else ["-m", NOT_BY_DEFAULT]
-    return {**({} if words else checks), "pytest": ["pytest", "-rs", "--durations=10", *tier, *words]}
+    together = ["-n", str(min(MOST_WORKERS, os.cpu_count() or 1)), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    return {**({} if words else checks), "pytest": ["pytest", "-rs", "--durations=10", *tier, *(words or together)]}
 
 
 def main() -> int:

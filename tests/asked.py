@@ -42,6 +42,7 @@ class Typist:
         self.left = list(answers)
         monkeypatch.setattr(asking, "line", self.line)
         monkeypatch.setattr(asking, "somebody_there", lambda: True)
+        monkeypatch.setattr(asking, "at_console", lambda: True)
 
     def line(self) -> str | None:
         if not self.left:

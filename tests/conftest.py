@@ -11,6 +11,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """Side by side (-n): a file's tests stay in one process, all of Windows' in one more, and what takes longest begins first."""
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("windows" if item.get_closest_marker("windows") else item.path.stem))
+    items.sort(key=lambda item: (not item.get_closest_marker("windows"), item.path not in slow))
+
+
 @pytest.fixture(scope="session")
 def house():
     """A copy of the checkout on Windows, without an environment until a test makes it; one for the whole session."""

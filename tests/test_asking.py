@@ -71,6 +71,9 @@ def test_enter_opens_a_window_where_there_is_a_screen(typed, monkeypatch, capsys
     typed("\n\n")
     with pytest.raises(UsageError):
         ask(pick=list)
+    typed("")
+    with pytest.raises(UsageError):
+        ask(pick=lambda: 1 / 0)  # Windows calls NUL a console; no window for nobody
 
 
 def test_a_name_that_is_there_is_taken_as_it_stands(tmp_path, monkeypatch):

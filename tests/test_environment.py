@@ -1,6 +1,7 @@
 """Every script begins with ensure(): at once when nothing is to do, in our environment, with its exit code; or in the running Python."""
 
 import ast
+import json
 import os
 import shutil
 import signal
@@ -230,6 +231,20 @@ def test_codes_of_children_that_died(capsys):
     assert "0xc0000005" in capsys.readouterr().err
 
 
+def test_bitsandbytes_is_not_led_astray_by_an_old_guides_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("BNB_CUDA_VERSION", "116")
+    assert "BNB_CUDA_VERSION" not in environment.inner_variables(tmp_path)
+
+
+def test_the_stacks_say_which_torch_is_accepted():
+    ranges = venvs.torch_ranges()
+    assert venvs.ranges_text(ranges) == "2.7 and 2.11 to 2.13"
+    for table in paths.STACK.parent.glob("*/torch.json"):
+        data = json.loads(table.read_text(encoding="utf-8"))
+        version = tuple(int(part) for part in data["version"].split(".")[:2])
+        assert any(first <= version < below for first, below in ranges) and data["for"]
+
+
 def test_the_running_python_as_it_is(monkeypatch):
     monkeypatch.setenv(environment.CHOICE, "current")
     monkeypatch.setattr(environment, "build", lambda: pytest.fail("nothing may be installed"))
@@ -240,13 +255,12 @@ def test_the_running_python_as_it_is(monkeypatch):
 def test_the_running_python_is_told_all_that_is_missing(monkeypatch):
     monkeypatch.setenv(environment.CHOICE, "current")
     monkeypatch.setattr(environment, "NEEDED", {"nothing_like_it": "nothing", "neither_this": "neither", "torch": "torch"})
-    monkeypatch.setattr(environment, "TORCH_BELOW", (2, 12))
-    monkeypatch.setattr(environment, "TORCH_FROM", (2, 11))
+    monkeypatch.setattr(venvs, "torch_ranges", lambda: [((1, 7), (1, 8)), ((1, 11), (1, 14))])
     with pytest.raises(UserError) as told:
         environment.ensure(__file__)
     text = str(told.value)
     assert "missing: nothing, neither" in text
-    assert "lorabake runs on 2.11 to 2.13" in text
+    assert "lorabake runs on 1.7 and 1.11 to 1.13" in text
     assert "pip install -r" in text
 
 
@@ -270,6 +284,11 @@ def test_what_runs_first_parses_on_old_pythons():
         "installer",
         "pythons",
         "torch_builds",
+        "pe_version",
+        "dll_needs",
+        "dll_files",
+        "dlls",
+        "accelerate_config",
         "doctor",
     ]
     files = [paths.ROOT / "py" / "lorabake" / f"{name}.py" for name in first]

@@ -18,13 +18,16 @@ LIBRARY = PY / "lorabake"
 FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     ("F0", "console wording kinds typed_paths pickers tag_words train_words flatten_words lora_words convert_words extract_words"),
+    ("F0", "setup_words pe_version dll_needs web_mark policies magick shell_links"),
     ("F0", "errors"),
-    ("F0", "paths hardware asking"),
+    ("F0", "paths hardware asking shortcuts"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons"),
+    ("F0", "installer pythons dll_files accelerate_config"),
+    ("F0", "dlls"),
     ("F0", "builder"),
-    ("F0", "environment"),
-    ("F0", "doctor"),
+    ("F0", "environment offers"),
+    ("F0", "doctor dropped"),
+    ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
     ("F1", "networks pickles captions buckets schedule special_kinds yaml_nodes settings_later damage pixels webp"),
     ("F1", "modelfile images tag_query families.sd1_keys folder_names said"),

@@ -65,6 +65,7 @@ TESTED_IN = {
     "said_tags": "test_said",
     "yaml_lines": "test_lora_profile",
     "venvs": "test_builder",
+    "shell_links": "test_shortcuts",
     "profile_checks": "test_profile",
     "profile_names": "test_profile",
     "scan_layout": "test_scan",
@@ -143,7 +144,7 @@ def test_text_files_are_opened_with_their_encoding(path):
 
 
 # Functions of these that are called open, read_text or write_text are not the built-in ones, or know their encoding.
-OTHER_OPENERS = {"Image", "zipfile", "tarfile", "gzip", "os", "webbrowser", *(path.stem for path in LIBRARY.rglob("*.py"))}
+OTHER_OPENERS = {"Image", "zipfile", "zipped", "tarfile", "gzip", "os", "webbrowser", *(path.stem for path in LIBRARY.rglob("*.py"))}
 
 
 def opens_text(method: str, owner: str, node: ast.Call) -> bool:

@@ -69,7 +69,7 @@ def test_enter_alone_takes_every_default(images, monkeypatch):
 def test_every_key_can_be_reached(images, monkeypatch, capsys):
     """With all groups, and answers that open the questions which depend on others."""
     texts = {"network.type": "locon", "train.scheduler": "polynomial", "data.shuffle": "y", "data.regularization": "it's a set"}
-    monkeypatch.setattr(asking, "somebody_there", lambda: True)
+    monkeypatch.setattr(asking, "at_console", lambda: True)
     seen = []
 
     def line():
@@ -276,7 +276,7 @@ def test_a_name_behind_new(images, monkeypatch):
 
 
 def test_nobody_there(images, monkeypatch):
-    monkeypatch.setattr(asking, "somebody_there", lambda: False)
+    monkeypatch.setattr(asking, "at_console", lambda: False)
     with pytest.raises(UsageError, match="need a person"):
         interview.run(Namespace(profile_path=[]))
 

@@ -109,6 +109,16 @@ def test_8bit_that_does_not_load_is_said(monkeypatch):
     assert kind is None and reason == "does not load here (CUDA Setup failed despite GPU being available.)"
 
 
+@pytest.mark.parametrize(("compute", "version", "serves"), [((5, 2), "0.50.2", False), ((5, 2), "0.47.0", True), ((6, 1), "0.50.2", True)])
+def test_8bit_on_a_card_that_its_wheels_left_out_is_said(monkeypatch, compute, version, serves):
+    stand_in = types.SimpleNamespace(__version__=version, optim=types.SimpleNamespace(AdamW8bit=torch.optim.AdamW))
+    monkeypatch.setattr(optimizers.importlib, "import_module", lambda name: stand_in)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: compute)
+    kind, reason = optimizers.eight_bit(torch.device("cuda"))
+    assert (kind is not None) == serves
+    assert reason == ("" if serves else "has no kernels for a card of compute 5.2 from bitsandbytes 0.48 on (the stack older has 0.47)")
+
+
 def test_going_on_from_a_state_gives_the_same_weights():
     whole, _ = optimizers.make(train(), groups(), device=CPU)
     for seed in range(4):

@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -21,6 +23,7 @@ import lora_files
 import tagger_model
 import tools
 import upscale_files
+from lorabake import runlog
 from photos import scene
 from windows_house import BUILD_LIMIT_S, RIGHT_CLICK, START_LIMIT_S, launch, of_windows, python_of, setup, start
 
@@ -41,7 +44,7 @@ def result_of(house, number):
 def test_setup_without_python_says_what_to_type(house):
     done = start(house, "cmd.exe", "/c", "setup.bat", python=False)
     assert done.returncode == 1
-    assert "no 64-bit Python 3.11 to 3.13" in done.stderr and "winget install" in done.stderr
+    assert "no 64-bit Python 3.11 to 3.13" in done.stderr and "https://www.python.org" in done.stderr
     assert not (house / "venv").exists()
 
 
@@ -81,11 +84,13 @@ def test_a_right_click_where_nobody_answers_ends(house):
 
 @pytest.mark.skipif(os.name == "nt", reason="a person's right-click is needed (docs/unproven.md)")
 def test_a_right_click_bakes_the_demo(house):
-    """The letter of Explorer's "Run with PowerShell" in a console: the list of profiles, a live bar, a key at the end, everything there."""
+    """The letter of Explorer's "Run with PowerShell" in a console of code page 1252: profiles, a live bar, a key at the end, all files."""
     from terminal import Terminal
 
     letter = RIGHT_CLICK.format(of_windows(house / "train.ps1"))
-    with Terminal([*tools.windows(), "powershell.exe", "-Command", letter], cwd=house) as window:
+    click = house.parent / "click.bat"
+    click.write_text(f'@chcp 1252 >nul\r\n@powershell.exe -Command "{letter}"\r\n', encoding="cp1252", newline="")
+    with Terminal([*tools.windows(), "cmd.exe", "/c", of_windows(click)], cwd=house) as window:
         window.expect("Which profile?", timeout_s=START_LIMIT_S)
         window.expect(">", timeout_s=30)
         number = re.search(r"(\d+)\s+demo\b", window.text())
@@ -101,6 +106,22 @@ def test_a_right_click_bakes_the_demo(house):
     loras = sorted((house / "baked").glob("*.safetensors"))
     assert f"{DEMO}.safetensors" in [path.name for path in loras]
     assert [path for path in loras if not path.with_suffix(".preview.png").is_file()] == []
+
+
+def first_losses(run):
+    return [event["loss"] for event in runlog.read(run / "log.jsonl") if event["kind"] == "step"][:10]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Linux bake is needed beside it")
+def test_its_first_losses_are_those_of_linux(house, tmp_path):
+    command = [sys.executable, "py/train.py", "profiles/demo.yaml", "--set", f"output={tmp_path}"]
+    run = tmp_path / f"{DEMO}.runs" / "001"
+    with subprocess.Popen(command, cwd=tools.ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as linux:
+        while linux.poll() is None and not ((run / "log.jsonl").exists() and len(first_losses(run)) == 10):
+            time.sleep(0.2)
+        (run / "stop").write_text("", encoding="utf-8")
+        assert linux.wait(120) == 13
+    assert first_losses(house / "baked" / f"{DEMO}.runs" / "001") == pytest.approx(first_losses(run), rel=1e-4)
 
 
 def test_the_lora_from_windows_is_sound(house):

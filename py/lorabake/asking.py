@@ -21,8 +21,20 @@ def somebody_there() -> bool:
     return bool(sys.stdin and sys.stdin.isatty())
 
 
+def at_console() -> bool:
+    """Whether stdin is a real console. Windows calls NUL one too, and a question to it is answered by nobody, at once."""
+    if sys.platform != "win32":
+        return somebody_there()
+    import ctypes
+    import msvcrt
+
+    if not somebody_there():
+        return False
+    return bool(ctypes.windll.kernel32.GetConsoleMode(ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.byref(ctypes.c_uint())))
+
+
 def line() -> str | None:
-    """What is typed, without the spaces around it; None where the input was closed (Windows calls NUL a console)."""
+    """What is typed, without the spaces around it; None where the input was closed."""
     try:
         return input("> ").strip()
     except EOFError:
@@ -46,6 +58,14 @@ def paths_of(typed: str) -> list[str]:
     return [os.path.expanduser(path) for path in typed_paths.split(typed)]  # noqa: PTH111  (Path.expanduser may raise)
 
 
+def required(question: str, *, lacking: str, todo: str) -> str:
+    """An answer that is one. Raises UsageError, saying what is `lacking`, where nobody answers."""
+    found = answer(question) if somebody_there() else ""
+    if not found:
+        raise UsageError(lacking, todo=todo)
+    return found
+
+
 def required_paths(question: str, *, lacking: str, todo: str, pick: Picker | None = None) -> list[str]:
     """At least one path; `pick` opens a window to choose in, after Enter alone. Raises UsageError where nobody answers.
 
@@ -55,7 +75,10 @@ def required_paths(question: str, *, lacking: str, todo: str, pick: Picker | Non
         raise UsageError(lacking, todo=todo)
     if pick and pickers.screen():
         console.say(f"{question}\n  Drag it here or type it, then Enter. Enter alone opens a window to choose in.")
-        if found := paths_of(line() or "") or pick():
+        typed = line()
+        if typed is None:  # nobody is there to look at a window
+            raise UsageError(lacking, todo=todo)
+        if found := paths_of(typed) or pick():
             return found
         console.say("nothing was chosen in the window")
     console.say(f"{question}\n  Drag it here or type it, then Enter. Enter alone: stop.")

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorabake import console, errors, hardware, installer, paths, pythons, torch_builds, venvs
+from lorabake import accelerate_config, console, dlls, errors, hardware, installer, paths, pythons, torch_builds, venvs
 from lorabake.errors import DiskFull, UserError
 
 PROGRESS = "_half-made.json"
@@ -122,9 +122,11 @@ def build(place: Place, *, torch: str | None = None) -> Path:
         }:  # "auto", or a row that a newer table no longer has; a wrong --torch is refused below
             asked = None if torch in {None, "auto"} else torch
         seen = hardware.look()
+        accelerate_config.write(place.root.parent, seen)
         choice = torch_builds.choose(seen, table, asked=asked)
         if env and not reason:
             console.say(f"checking the environment {env.name}")
+            dlls.mend(env, place.stack, log=new_log, temp=temp_folder(place.root), thorough=False)
             reason = unfit(env, choice)
         if env and not reason:
             restamp(env, asked=asked)
@@ -193,6 +195,7 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
         version = installer.imported(venvs.python_of(work.env), SET_CODE)
         if version != work.done["torch"]:
             raise UserError(f"torch {work.done['torch']} was replaced by {version}", where=str(work.log), todo="start again")
+        dlls.mend(work.env, place.stack, log=lambda: work.log, temp=temp_folder(place.root))
         console.say("  everything imports")
         work.keep(set=work.key["lock"])
     stamp = {**key, "torch": work.done["torch"], "row": work.done["row"], "asked": asked, "mark": venvs.driver_mark(), "tests": None}
@@ -203,6 +206,7 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
 
 def add_torch(work: Work, choice: torch_builds.Choice) -> None:
     """Install the first build of the choice whose index answers and that computes here."""
+    place = work.place
     for build in choice.builds:
         silent = torch_builds.probe(build)
         if silent:
@@ -214,7 +218,7 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
             console.say(f"  torch from the index that pip is set to use{brings}")
         try:
             work.pip(build.requirement, *extra, label=f"torch {build.name}" if build.index else "torch")
-            told = json.loads(installer.imported(venvs.python_of(work.env), TORCH_CODE))
+            told = json.loads(dlls.loaded(work.env, place.stack, TORCH_CODE, log=lambda: work.log, temp=temp_folder(place.root)))
         except (DiskFull, installer.NoNetwork):
             raise
         except UserError as error:

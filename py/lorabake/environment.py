@@ -21,6 +21,7 @@ __all__ = ["add_test_packages", "build", "ensure", "python_of", "ready"]
 
 CHOICE = "LORABAKE_PYTHON"  # "current": no environment of ours
 GUARD = "LORABAKE_INSIDE"  # set for the re-run script, so that a mistake of ours cannot run in circles
+LEFT_OVER = ("BNB_CUDA_VERSION",)  # old guides have people set it: bitsandbytes then loads the library of another CUDA, or none
 CARD_ORDER = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # CUDA numbers the cards as nvidia-smi does
 STATUS_CONTROL_C_EXIT = 0xC000013A  # how Windows ends a program on Ctrl-C
 NEEDED = {  # module: distribution; what LORABAKE_PYTHON=current must offer
@@ -38,7 +39,6 @@ NEEDED = {  # module: distribution; what LORABAKE_PYTHON=current must offer
     "bottle": "bottle",
     "waitress": "waitress",
 }
-TORCH_FROM, TORCH_BELOW = (2, 11), (2, 14)
 
 
 def ensure(script: str) -> None:
@@ -56,7 +56,8 @@ def ensure(script: str) -> None:
         )
     env = ready() or build()
     if venvs.inside(env):
-        os.environ.pop(GUARD, None)
+        for name in (GUARD, *LEFT_OVER):
+            os.environ.pop(name, None)
         os.environ.setdefault(*CARD_ORDER)  # the launchers start our Python themselves
         venvs.hold(env)
         return
@@ -97,7 +98,9 @@ def add_test_packages(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> 
 
 def inner_variables(env: Path) -> dict[str, str]:
     """The environment variables of a script inside `env`: UTF-8, nothing from outside, cards numbered as nvidia-smi numbers them."""
-    variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__"}}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", *LEFT_OVER}
+    }
     variables.update(PYTHONUTF8="1", PYTHONNOUSERSITE="1")
     variables.setdefault(*CARD_ORDER)
     variables[GUARD] = str(env)
@@ -152,8 +155,9 @@ def check_running() -> None:
     if "torch" not in missing:
         version = importlib.metadata.version("torch")
         numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
-        if not TORCH_FROM <= numbers < TORCH_BELOW:
-            problems.append(f"torch {version}: lorabake runs on 2.11 to 2.13")
+        ranges = venvs.torch_ranges()
+        if not any(first <= numbers < below for first, below in ranges):
+            problems.append(f"torch {version}: lorabake runs on {venvs.ranges_text(ranges)}")
     if problems:
         todo = f"pip install torch, then pip install -r {paths.STACK / venvs.REQUIREMENTS}; or unset {CHOICE}: then lorabake makes its own"
         raise UserError(f"{CHOICE}=current: this Python cannot run lorabake", where=sys.executable, allowed="; ".join(problems), todo=todo)

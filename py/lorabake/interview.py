@@ -36,7 +36,7 @@ class Step:
 
 def run(options: Namespace) -> list[Path]:
     """Profiles that are to be baked now, often none. Raises UsageError where nobody can be asked, Stopped when the person stops."""
-    if not asking.somebody_there():
+    if not asking.at_console():
         raise UsageError("the questions of a new profile need a person at a console", todo="python py/train.py --new --answers FILE")
     written: list[Path] = []
     console.say(question_screens.WELCOME)

@@ -21,7 +21,7 @@ from lorabake.plan_types import Plan
 SUFFIXES = (".yaml", ".yml")
 NAME_ROOM = 28  # columns, in the list to choose from
 CHOOSE = """Which profile? Type its number (or several: 1 3), or drag its file here.
-  n: a new one, by questions   w: choose in a window   Enter alone: stop"""
+  n: a new one, by questions   {window}Enter alone: stop"""
 STATUS = {
     0: "done",
     1: "needs your hand",
@@ -98,7 +98,7 @@ def choose() -> list[Path]:
         )
     for line in rows(offered, shutil.get_terminal_size().columns - 1):
         console.say(line)
-    console.say(CHOOSE)
+    console.say(CHOOSE.format(window="w: choose in a window   " if pickers.screen() else ""))
     typed = asking.line() or ""
     if not typed:
         raise UsageError("no profile was chosen")

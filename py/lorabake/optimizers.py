@@ -16,6 +16,8 @@ from lorabake.errors import UserError
 NAMES = ("AdamW", "AdamW8bit")
 # Options of torch's or bitsandbytes' class that are ours to set, or that only other uses have.
 OURS = {"self", "params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize", "optim_bits", "args", "is_paged"}
+# bitsandbytes' wheels have no kernels for Maxwell cards from 0.48 on (its installation guide): it loads, and fails at the first step.
+EIGHT_BIT_COMPUTE, LAST_FOR_OLDER = (6, 0), (0, 47)
 Group = dict[str, Any]
 
 
@@ -57,6 +59,9 @@ def eight_bit(device: torch.device) -> tuple[Callable[..., torch.optim.Optimizer
         kind: Callable[..., torch.optim.Optimizer] = library.optim.AdamW8bit
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # a missing CUDA library shows as any of these
         return None, f"does not load here ({str(error).splitlines()[0][:120] if str(error) else type(error).__name__})"
+    compute = torch.cuda.get_device_capability(device)
+    if compute < EIGHT_BIT_COMPUTE and tuple(int(part) for part in library.__version__.split(".")[:2]) > LAST_FOR_OLDER:
+        return None, f"has no kernels for a card of compute {compute[0]}.{compute[1]} from bitsandbytes 0.48 on (the stack older has 0.47)"
     return kind, ""
 
 

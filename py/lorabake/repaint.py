@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from lorabake import images, pixels
+from lorabake import images, magick, pixels
 from lorabake.damage import reading
 from lorabake.journal import ORIGINALS
 
@@ -61,6 +61,7 @@ class Wish:
 @cache
 def imagemagick() -> str | None:
     """ImageMagick's version line, None where wand does not find it."""
+    magick.prepare()
     try:
         from wand.resource import limits
         from wand.version import MAGICK_VERSION

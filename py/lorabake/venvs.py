@@ -65,6 +65,25 @@ def lock_hash(stack: Path) -> str:
     return hashlib.sha256(f"{pinned}\ntorch=={version}".encode()).hexdigest()[:16]
 
 
+def torch_ranges(stacks: Path = paths.STACK.parent) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The versions of torch that the library runs on, as every stack tells of its own: (first, the first too new one), in order."""
+    told = [json.loads(path.read_text(encoding="utf-8"))["runs_on"] for path in stacks.glob(f"*/{TORCH}")]
+    return sorted((_pair(one["from"]), _pair(one["below"])) for one in told)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
+def ranges_text(ranges: list[tuple[tuple[int, int], tuple[int, int]]]) -> str:
+    """'2.7 and 2.11 to 2.13'."""
+    words = []
+    for (major, first), (_, below) in ranges:
+        words.append(f"{major}.{first}" if below == first + 1 else f"{major}.{first} to {major}.{below - 1}")
+    return " and ".join(words)
+
+
 def tests_hash(stack: Path) -> str:
     """The same for the packages that only the tests need."""
     return hashlib.sha256((stack / TESTS).read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
