@@ -44,11 +44,11 @@ param(
     # Start then, by the Task Scheduler: 23:30
     [string] $At,
     # With -At: Once (as without this word), Daily, Weekdays or Weekly.
-    [string] $Repeat,
+    [ArgumentCompleter({ 'once', 'daily', 'weekdays', 'weekly' })] [string] $Repeat,
     # Stop then with the state saved, exit code 13: 07:00
     [string] $StopBy,
     # At the end, after a count-down: Nothing, Sleep, Hibernate or Shutdown.
-    [string] $WhenDone,
+    [ArgumentCompleter({ 'nothing', 'sleep', 'hibernate', 'shutdown' })] [string] $WhenDone,
     # The scheduled tasks, and how their last runs ended.
     [switch] $List,
     # Take a scheduled task away.

@@ -273,7 +273,7 @@ def _change(making: Making) -> None:
 
 def _yes(question: str, otherwise: str = "no") -> bool:
     while True:
-        console.say(question)
+        console.say(question_screens.yes_or_no(question, _width()))
         typed = _line().lower() or otherwise
         if typed in ("y", "yes", "n", "no"):
             return typed[0] == "y"

@@ -56,6 +56,11 @@ def without_screen(text: str) -> str:
     )
 
 
+def yes_or_no(text: str, width: int) -> str:
+    """A question of a sentence or two; its own line breaks stay."""
+    return "\n".join("\n".join(wrapped(line.strip(), line[: len(line) - len(line.lstrip())], width)) for line in text.split("\n"))
+
+
 def explanation(asked: Question, width: int) -> str:
     """What `?` says."""
     key = asked.key
