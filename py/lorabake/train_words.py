@@ -48,7 +48,9 @@ def _overnight(parser: argparse.ArgumentParser) -> None:
 def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.repeat and not options.at:
         parser.error("--repeat goes with --at TIME")
-    if options.at and (options.plan_only or options.clear_cache or options.scheduled):
-        parser.error("--at does not go with --plan-only, --clear-cache or --scheduled")
+    if options.at and options.scheduled:
+        parser.error("--at does not go with --scheduled")
+    if (options.plan_only or options.clear_cache) and (options.at or options.scheduled or options.when_done):
+        parser.error("--plan-only and --clear-cache do not go with --at, --when-done or --scheduled")
     if (options.list or options.remove) and (options.profile_path or options.at):
         parser.error("--list and --remove take no profiles and no --at")
