@@ -60,6 +60,7 @@ goto search
 
 :found
 set "LORABAKE_ASK=%ASK%"
+set "LORABAKE_BATCH=1"
 "%PY%" %WHICH% "%HERE%py\setup.py" %*
 set "CODE=%ERRORLEVEL%"
 

@@ -2,6 +2,7 @@
 
   python py/train.py profiles/my-style.yaml            one profile (or several, or folders of them)
   python py/train.py profiles/my-style.yaml --plan-only
+  python py/train.py --new                             asks for everything and writes the profile
   python py/train.py a.yaml b.yaml --at 23:30 --stop-by 07:00 --when-done sleep
 
 Exit codes: 0 done, 1 you can fix it, 2 wrong arguments, 3 our bug, 10 out of memory, 11 diverged, 12 disk full,

@@ -1,5 +1,6 @@
 """A finished LoRA of ours without a training: the plan of a tiny bake, its metadata at fixed times, random weights."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lorabake.families import layers
 from lorabake.hashes import Hashes
 from lorabake.networks import lora
 from lorabake.plan import Plan
+from lorabake.said import OUR_KEY
 
 STARTED_AT = 1_700_000_000.0
 FIXED = {"ss_training_finished_at": str(STARTED_AT + 754), "ss_session_id": "77", "modelspec.date": "2024-05-06T07:08:09"}
@@ -23,6 +25,9 @@ def make(folder: Path, settings: Mapping[str, str] | None = None) -> tuple[Path,
         plan, step=plan.total_steps, epoch=plan.epochs, started_at=STARTED_AT, base_hashes=Hashes("ab" * 32, "1234abcd")
     )
     told |= FIXED | {"modelspec.implementation_version": "lorabake/0.1.0"}
+    record = json.loads(told[OUR_KEY])
+    record |= {"release": {"kind": "commit", "mark": "0123456789abcdef"}, "stack": "current", "versions": {"torch": "2.13.0+cpu"}}
+    told[OUR_KEY] = json.dumps(record, sort_keys=True)
     generator, tensors = torch.Generator().manual_seed(1), {}
     for layer in layers.layers(modelfile.read_contents(Path(plan.base.path)).shapes, "sd1"):
         if not layer.conv:

@@ -2,79 +2,28 @@
 
 import json
 import os
-import shutil
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from lorabake import builder, hardware, installer, paths, pythons, torch_builds, venvs
+import stand_in_pip
+from lorabake import builder, hardware, installer, kept, paths, pythons, torch_builds, venvs
 from lorabake.errors import DiskFull, UsageError, UserError
+from stand_in_pip import SETUP_STEPS, Pip
 
 DATA = Path(__file__).parent / "data" / "nvidia_smi"
-SETUP_STEPS = ["folder", "torch cpu", "packages"]
-
-
-class Pip:
-    """Stands in for every program that the builder starts; `breaks` maps a step's label to what it raises, `silent` are dead indexes."""
-
-    def __init__(self):
-        self.steps, self.commands = [], []
-        self.breaks, self.silent, self.no_card_for = {}, set(), set()
-        self.torch = ""
-        self.pause_s = 0.0
-        self.damaged = ""
-
-    def run_step(self, command, *, label, log, temp, started=lambda pid: None):
-        self.steps.append(label)
-        self.commands.append(command)
-        started(2**22 + 1)  # no process has this id
-        time.sleep(self.pause_s)
-        if label == "folder":
-            python = venvs.python_of(Path(command[-1]))
-            python.parent.mkdir(parents=True)
-            if os.name == "posix":
-                python.symlink_to(os.path.realpath(sys.executable))
-            else:
-                python.write_text("", encoding="utf-8")
-        if label in self.breaks:
-            raise self.breaks.pop(label)
-        wanted = [word for word in command if word.startswith("torch==")]
-        if wanted:
-            self.torch = wanted[0].split("==")[1]
-        return ""
-
-    def imported(self, python, code):
-        if self.damaged and self.damaged in str(python):
-            raise UserError("it does not import: ImportError")
-        if code == builder.TORCH_CODE:
-            cuda = "+cu" in self.torch
-            return json.dumps({"version": self.torch, "cuda": cuda, "trouble": "no kernel image" if self.torch in self.no_card_for else ""})
-        return self.torch
-
-    def probe(self, build):
-        return "timed out" if build.name in self.silent else None
 
 
 @pytest.fixture
 def pip(monkeypatch):
-    stand_in = Pip()
-    monkeypatch.setattr(installer, "run_step", stand_in.run_step)
-    monkeypatch.setattr(installer, "imported", stand_in.imported)
-    monkeypatch.setattr(torch_builds, "probe", stand_in.probe)
-    monkeypatch.setattr(hardware, "look", lambda: hardware.Seen(()))
-    monkeypatch.setattr(pythons, "base_python", lambda: (os.path.realpath(sys.executable), "3.12.1"))
-    monkeypatch.setattr(venvs, "driver_mark", lambda: "")
-    return stand_in
+    return stand_in_pip.put_in_place(monkeypatch)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(builder.errors, "LOGS", tmp_path / "logs")
-    shutil.copytree(paths.STACK, tmp_path / "stack")
-    return builder.Place(tmp_path / "venv", tmp_path / "stack")
+    return stand_in_pip.new_place(tmp_path, monkeypatch)
 
 
 def card(monkeypatch, file, mark="driver"):
@@ -95,7 +44,7 @@ def test_a_fresh_one_is_made_stamped_and_named(place, pip, capsys):
     assert venvs.why_not(env, place.stack) == ""
     stamp = venvs.read_stamp(env)
     assert (stamp["torch"], stamp["row"], stamp["asked"]) == ("2.13.0+cpu", "cpu", None)
-    assert not (env / builder.PROGRESS).exists()
+    assert not (env / kept.PROGRESS).exists()
     assert "no NVIDIA card" in capsys.readouterr().err
     pip.steps.clear()
     assert builder.build(place) == env
@@ -104,7 +53,7 @@ def test_a_fresh_one_is_made_stamped_and_named(place, pip, capsys):
 
 def test_a_later_step_of_pip_cannot_replace_torch(place, pip):
     builder.build(place)
-    packages = pip.commands[-1]
+    packages = pip.commands[-2]
     pin = Path(packages[len(packages) - 1 - packages[::-1].index("-c") + 1])
     assert pin.read_text(encoding="utf-8") == "torch==2.13.0+cpu\n"
     assert not any("torchvision" in word for command in pip.commands for word in command)
@@ -123,7 +72,12 @@ def test_a_replaced_torch_is_noticed(place, pip):
 
 @pytest.mark.parametrize(
     ("broken", "again"),
-    [("folder", SETUP_STEPS), ("torch cpu", ["torch cpu", "packages"]), ("packages", ["packages"])],
+    [
+        ("folder", SETUP_STEPS),
+        ("torch cpu", ["torch cpu", "packages", "self-test"]),
+        ("packages", ["packages", "self-test"]),
+        ("self-test", ["self-test"]),
+    ],
 )
 def test_a_break_is_gone_on_from(place, pip, broken, again):
     pip.breaks[broken] = KeyboardInterrupt()
@@ -145,7 +99,7 @@ def test_broken_packages_of_a_half_made_one_are_installed_again(place, pip, monk
     monkeypatch.setattr(installer, "forget_broken", lambda env: ["torch", "numpy"])
     pip.steps.clear()
     builder.build(place)
-    assert pip.steps == ["torch cpu", "packages"]
+    assert pip.steps == ["torch cpu", "packages", "self-test"]
 
 
 def test_a_half_made_one_of_another_set_is_replaced(place, pip):
@@ -164,9 +118,9 @@ def test_a_half_made_one_in_which_a_pip_still_works_is_left_alone(place, pip, ca
     pip.breaks["packages"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         builder.build(place)
-    progress = place.root / "001" / builder.PROGRESS
-    kept = json.loads(progress.read_text(encoding="utf-8"))
-    progress.write_text(json.dumps({**kept, "pid": os.getpid()}), encoding="utf-8")
+    progress = place.root / "001" / kept.PROGRESS
+    noted = json.loads(progress.read_text(encoding="utf-8"))
+    progress.write_text(json.dumps({**noted, "pid": os.getpid()}), encoding="utf-8")
     assert builder.build(place).name == "002"
     assert names(place) == ["001", "002"]
     assert "left alone" in capsys.readouterr().err
@@ -187,7 +141,7 @@ def test_one_in_use_is_not_taken_away(place, pip):
     builder.build(place)
     assert names(place) == ["001", "002"]
     os.close(held)
-    pip.damaged = "002"
+    pip.damaged = "001 002"
     assert builder.build(place).name == "003"
     assert names(place) == ["003"]
 
@@ -204,7 +158,7 @@ def test_a_changed_set_makes_a_new_one_that_keeps_what_was_asked_for(place, pip)
 def test_an_index_that_does_not_answer_is_said_and_the_next_is_tried(place, pip, capsys):
     pip.silent = {"cpu"}
     env = builder.build(place)
-    assert pip.steps == ["folder", "torch", "packages"]
+    assert pip.steps == ["folder", "torch", "packages", "self-test"]
     assert "--extra-index-url" not in pip.commands[1]
     assert "https://download.pytorch.org/whl/cpu does not answer (timed out); trying the next" in capsys.readouterr().err
     assert venvs.read_stamp(env)["row"] == "own index"
@@ -219,8 +173,8 @@ def test_a_card_gets_its_build_proved_by_a_kernel(place, pip, capsys, monkeypatc
     pip.silent = {"cu132"}
     env = builder.build(place)
     said = capsys.readouterr().err
-    assert pip.steps == ["folder", "torch cu130", "torch cu126", "packages", "onnxruntime out", "onnxruntime for the card"]
-    assert pip.commands[-1][-1] == "onnxruntime-gpu==1.26.0"  # the last for CUDA 12, as torch cu126 is
+    assert pip.steps == ["folder", "torch cu130", "torch cu126", "packages", "onnxruntime out", "onnxruntime for the card", "self-test"]
+    assert pip.commands[-2][-1] == "onnxruntime-gpu==1.26.0"  # the last for CUDA 12, as torch cu126 is
     assert "torch cu130 does not compute here: no kernel image; trying the next" in said
     assert "cu132 does not answer" in said
     assert venvs.read_stamp(env)["torch"] == "2.13.0+cu126"
@@ -232,8 +186,8 @@ def test_where_onnxruntime_for_the_card_fails_the_pinned_one_comes_back(place, p
     card(monkeypatch, "rtx4090.csv")
     pip.breaks["onnxruntime for the card"] = UserError("the package index has no onnxruntime-gpu for this Python and system")
     builder.build(place)
-    assert pip.steps[-4:] == ["onnxruntime out", "onnxruntime for the card", "onnxruntime-gpu out", "onnxruntime"]
-    assert pip.commands[-1][-1] == "onnxruntime"
+    assert pip.steps[-5:] == ["onnxruntime out", "onnxruntime for the card", "onnxruntime-gpu out", "onnxruntime", "self-test"]
+    assert pip.commands[-2][-1] == "onnxruntime"
     assert "pictures will be tagged on the processor" in capsys.readouterr().err
 
 

@@ -283,6 +283,8 @@ def test_what_runs_first_parses_on_old_pythons():
         "builder",
         "installer",
         "pythons",
+        "kept",
+        "setup_lock",
         "torch_builds",
         "pe_version",
         "dll_needs",

@@ -20,6 +20,7 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
+    "answers_file": "test_new_profile",
     "conversion": "test_converter",
     "convert_plan": "test_converter",
     "convert_words": "test_converter",
@@ -64,6 +65,8 @@ TESTED_IN = {
     "said_tags": "test_said",
     "yaml_lines": "test_lora_profile",
     "venvs": "test_builder",
+    "setup_lock": "test_kept",
+    "switching": "test_releases",
     "shell_links": "test_shortcuts",
     "profile_checks": "test_profile",
     "profile_names": "test_profile",
@@ -143,7 +146,17 @@ def test_text_files_are_opened_with_their_encoding(path):
 
 
 # Functions of these that are called open, read_text or write_text are not the built-in ones, or know their encoding.
-OTHER_OPENERS = {"Image", "zipfile", "zipped", "tarfile", "gzip", "os", "webbrowser", *(path.stem for path in LIBRARY.rglob("*.py"))}
+OTHER_OPENERS = {
+    "Image",
+    "archive",
+    "zipfile",
+    "zipped",
+    "tarfile",
+    "gzip",
+    "os",
+    "webbrowser",
+    *(path.stem for path in LIBRARY.rglob("*.py")),
+}
 
 
 def opens_text(method: str, owner: str, node: ast.Call) -> bool:

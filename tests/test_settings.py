@@ -22,6 +22,7 @@ KEYS = {key.dotted: key for key in ALL}
 
 # The contract of the profile: key -> default (None: auto or nothing).
 CONTRACT = {
+    "stack": None,
     "network.type": "lora", "network.rank": None, "network.alpha": None, "network.conv_rank": None, "network.conv_alpha": None,
     "network.target": "both", "train.epochs": 6, "train.steps": None, "train.batch_size": None, "train.accumulation": 1,
     "train.unet_lr": 8e-5,

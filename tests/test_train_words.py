@@ -36,6 +36,9 @@ def test_several_overrides_in_one_word(word, wanted):
 @pytest.mark.parametrize(
     "words",
     [
+        ["--answers=a.txt"],
+        ["--new", "one", "two"],
+        ["--new", "--fresh"],
         ["--repeat=daily"],
         ["--at=23:30", "--plan-only"],
         ["--at=23:30", "--clear-cache"],

@@ -230,8 +230,11 @@ def keep_last(job: Job) -> None:
     keep = job.plan.save.keep_last or 0
     best = chosen(job)
     for path in [p for p in job.saved[:-keep] if p != best]:
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.stem}.preview.png").unlink(missing_ok=True)
+        try:
+            path.with_name(f"{path.stem}.preview.png").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        except PermissionError:  # Windows: a web UI has it open; the next save tries again
+            continue
         job.saved.remove(path)
 
 
@@ -300,10 +303,14 @@ def copy_to_ui(job: Job) -> None:
         if not source.exists():
             continue
         place = target / source.name
-        if place.exists() and place.read_bytes() != source.read_bytes():
-            place.rename(place.with_name(f"{place.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}{place.suffix}"))
-        with paths.replacing(place) as aside:
-            shutil.copyfile(source, aside)
+        try:
+            if place.exists() and place.read_bytes() != source.read_bytes():
+                paths.move(place, place.with_name(f"{place.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}{place.suffix}"))
+            with paths.replacing(place) as aside:
+                shutil.copyfile(source, aside)
+        except (PermissionError, UserError):  # the LoRA is baked all the same
+            console.say(f"{place} is open in another program: {source.name} is not copied there, do it by hand")
+            return
     console.say(f"copied to {target}")
 
 

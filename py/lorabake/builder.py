@@ -13,19 +13,16 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
-from lorabake import accelerate_config, console, dlls, errors, hardware, installer, paths, pythons, torch_builds, venvs
-from lorabake.errors import DiskFull, UserError
+from lorabake import accelerate_config, console, dlls, errors, hardware, installer, kept, paths, pythons, setup_lock, torch_builds, venvs
+from lorabake.errors import DiskFull, UsageError, UserError
 
-PROGRESS = "_half-made.json"
 ON_CPU = {"cpu", torch_builds.OWN_INDEX}
 PIN = "lorabake-torch.txt"  # holds the installed torch's exact version, so that no later step of pip can replace it
 ROOM_CPU, ROOM_CUDA = 3 << 30, 10 << 30  # bytes: the environment, and a wheel on its way in
-WAIT_EVERY_S, WAIT_SAID_EVERY_S = 0.5, 60.0
 # The version as pip knows it: torch of the package index for Windows calls itself 2.13.0+cpu and is 2.13.0 to pip.
 TORCH_CODE = """
 import importlib.metadata, json, torch
@@ -50,6 +47,7 @@ import torch, onnxruntime
 assert "CUDAExecutionProvider" in onnxruntime.get_available_providers(), "onnxruntime has no CUDA"
 print("told " + onnxruntime.__version__)
 """
+SELF_TEST = f"import sys; sys.path.insert(0, {str(paths.ROOT / 'py')!r}); from lorabake import self_test; self_test.start()"
 TESTS_CODE = "import onnx, peft, playwright, pytest; print('told ' + pytest.__version__)"
 
 
@@ -80,7 +78,7 @@ class Work:
     def keep(self, **done: str) -> None:
         """Note finished steps on disk."""
         self.done.update(done)
-        paths.write_json(self.env / PROGRESS, {"key": self.key, "done": self.done, "pid": self.pid})
+        paths.write_json(self.env / kept.PROGRESS, {"key": self.key, "done": self.done, "pid": self.pid})
 
     def started(self, pid: int) -> None:
         """Note the program that is writing into the environment: while it lives, nobody else may."""
@@ -107,15 +105,19 @@ class Work:
         self.run([self.python, "-m", "pip", "install", *shared, *words], label)
 
 
-def build(place: Place, *, torch: str | None = None) -> Path:
-    """A usable environment: the current one when it is whole, else a new one. `torch` names a row of torch.json.
+def build(place: Place, *, torch: str | None = None, stack: str | None = None) -> Path:
+    """A usable environment: the current one when it is whole, else the kept one where it fits, else a new one.
 
-    Raises UserError and DiskFull with what to do, UsageError for an unknown `torch`.
+    `torch` names a row of torch.json, `stack` a named pinned set (None: the one in use). Raises UserError and DiskFull with what to do,
+    UsageError for an unknown `torch` or `stack`.
     """
-    table = torch_builds.rows(table=place.stack / venvs.TORCH)
-    with locked(place.root):
+    with setup_lock.locked(place.root):
         env = venvs.current(place.root)
+        place = wanted_stack(place, env, stack)
+        table = torch_builds.rows(table=place.stack / venvs.TORCH)
         reason = venvs.why_not(env, place.stack)
+        if env and not reason and venvs.stack_of(env, place.stack) != place.stack:
+            reason = f"the stack {place.stack.name} was asked for"
         asked = torch or (venvs.read_stamp(env).get("asked") if env else None)
         if asked not in {
             build.name for build in table
@@ -124,28 +126,61 @@ def build(place: Place, *, torch: str | None = None) -> Path:
         seen = hardware.look()
         accelerate_config.write(place.root.parent, seen)
         choice = torch_builds.choose(seen, table, asked=asked)
+        keep = env if env and not venvs.unusable(env) else None
         if env and not reason:
             console.say(f"checking the environment {env.name}")
             dlls.mend(env, place.stack, log=new_log, temp=temp_folder(place.root), thorough=False)
-            reason = unfit(env, choice)
-        if env and not reason:
-            restamp(env, asked=asked)
-            return env
-        console.say(f"setting up lorabake's environment ({reason})")
-        console.say(f"  {choice.reason}; torch {table[0].version}: {choice.names[0]}")
-        if choice.warning:
-            console.say(f"  warning: {choice.warning}")
-        made = make(place, choice, asked=asked)
-        paths.write_text(place.root / "current.txt", made.name + "\n")
-        tidy(place.root, made)
+            reason = torch_due(str(venvs.read_stamp(env).get("row")), choice)
+            damage = "" if reason else damaged(env)
+            if not reason and not damage:
+                restamp(env, asked=asked)
+                return env
+            reason, keep = reason or damage, None if damage else keep
+        made = finished(place, choice, reason) or make_new(place, choice, reason, asked=asked)
+        kept.switch(place.root, made, keep=keep)
+        kept.tidy(place.root)
+        kept.say_kept(place.root, place.stack)
         return made
 
 
-def unfit(env: Path, choice: torch_builds.Choice) -> str:
-    """Why a stamped environment must be replaced: another torch is due, or its files or imports are broken. '' when it is whole."""
-    due = torch_due(str(venvs.read_stamp(env).get("row")), choice)
-    if due:
-        return due
+def wanted_stack(place: Place, env: Path | None, name: str | None) -> Place:
+    """The place with the stack that is due: the named one, else that of the environment in use. UsageError names those there are."""
+    found = venvs.stacks(place.stack.parent)
+    if name and name not in found:
+        lines = [f"{one}: {torch_builds.line_of(folder / venvs.TORCH)}" for one, folder in found.items()]
+        close = get_close_matches(name, found, 1)
+        raise UsageError(f'no stack "{name}"', allowed="\n  ".join(lines), todo=f"did you mean {close[0]}?" if close else "--stack current")
+    folder = found[name] if name else venvs.stack_of(env, place.stack) if env else place.stack
+    if not venvs.is_stack(folder):
+        console.say(f"the stack {folder.name} is not here any more: {place.stack.name} takes its place")
+        return place
+    return replace(place, stack=folder)
+
+
+def finished(place: Place, choice: torch_builds.Choice, reason: str) -> Path | None:
+    """Another finished environment that is what is due, so that nothing needs to be installed: kept, or never switched to."""
+    for env in reversed(venvs.numbered(place.root)):
+        if env == venvs.current(place.root) or venvs.stack_of(env, place.stack) != place.stack or venvs.why_not(env, place.stack):
+            continue
+        if not torch_due(str(venvs.read_stamp(env).get("row")), choice) and not damaged(env):
+            console.say(f"{kept.described(env, place.stack)} is here already and is used ({reason})")
+            return env
+    return None
+
+
+def make_new(place: Place, choice: torch_builds.Choice, reason: str, *, asked: str | None) -> Path:
+    """A new environment, and what is said before."""
+    console.say(f"setting up lorabake's environment ({reason})")
+    if place.stack.name != venvs.CURRENT:
+        console.say(f"  stack {place.stack.name}: {torch_builds.line_of(place.stack / venvs.TORCH)}")
+    console.say(f"  {choice.reason}; torch {choice.builds[0].version}: {choice.names[0]}")
+    if choice.warning:
+        console.say(f"  warning: {choice.warning}")
+    return make(place, choice, asked=asked)
+
+
+def damaged(env: Path) -> str:
+    """Why a stamped environment must be replaced though its set is right: files or imports are broken. '' when it is whole."""
     broken = installer.broken_packages(env)
     if broken:
         return f"{env.name} is damaged: {', '.join(info.name.split('-')[0] for info in broken[:5])}"
@@ -178,8 +213,12 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
     need = ROOM_CPU if choice.names[0] in ON_CPU else ROOM_CUDA
     free = paths.free_bytes(place.root)
     if free < need and not work.done:
+        spare = kept.previous(place.root)
+        more = f" (setup --forget-previous frees {console.size(kept.num_bytes(spare))})" if spare else ""
         raise DiskFull(
-            f"{console.size(free)} are free, {console.size(need)} are needed", where=str(place.root), todo="make room, then start again"
+            f"{console.size(free)} are free, {console.size(need)} are needed",
+            where=str(place.root),
+            todo=f"make room{more}, then start again",
         )
     console.say(f"  into {work.env} with Python {base[1]}; log: {work.log}")
     if "venv" not in work.done:
@@ -198,10 +237,32 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
         dlls.mend(work.env, place.stack, log=lambda: work.log, temp=temp_folder(place.root))
         console.say("  everything imports")
         work.keep(set=work.key["lock"])
-    stamp = {**key, "torch": work.done["torch"], "row": work.done["row"], "asked": asked, "mark": venvs.driver_mark(), "tests": None}
+    prove(work)
+    stamp = {
+        **key,
+        "stack": place.stack.name,
+        "torch": work.done["torch"],
+        "row": work.done["row"],
+        "asked": asked,
+        "mark": venvs.driver_mark(),
+        "tests": None,
+    }
     paths.write_json(work.env / venvs.STAMP, {**stamp, "made": time.strftime("%Y-%m-%d %H:%M"), "choice": choice.reason})
-    (work.env / PROGRESS).unlink(missing_ok=True)
+    (work.env / kept.PROGRESS).unlink(missing_ok=True)
     return work.env
+
+
+def prove(work: Work) -> None:
+    """The self-test, inside the new environment: it is used only when all of it works."""
+    try:
+        work.run([work.python, "-c", SELF_TEST], "self-test")
+    except DiskFull:
+        raise
+    except UserError as error:
+        env = venvs.current(work.place.root)
+        stays = f"{env.name} stays in use; " if env and not venvs.unusable(env) else ""
+        what = f"the new environment did not pass its self-test: {error.what.rpartition('ERROR: ')[2]}"
+        raise UserError(what, where=error.where, todo=f"{stays}start again; if it fails again, send the log with your question") from error
 
 
 def add_torch(work: Work, choice: torch_builds.Choice) -> None:
@@ -265,7 +326,7 @@ def restamp(env: Path, *, asked: str | None) -> None:
 
 def add_tests(place: Place) -> None:
     """The packages that only the tests need, into the current environment."""
-    with locked(place.root):
+    with setup_lock.locked(place.root):
         env = venvs.current(place.root)
         if env is None or not venvs.read_stamp(env):
             raise UserError("there is no environment to add the test packages to", todo="python py/setup.py")
@@ -274,7 +335,8 @@ def add_tests(place: Place) -> None:
             return
         console.say("adding the packages that the tests need")
         # "_half-made.json" is not written here: the environment is and stays finished
-        words = ["--only-binary", ":all:", "--progress-bar", "off", "-c", str(place.stack / venvs.REQUIREMENTS), "-c", str(env / PIN)]
+        pins = venvs.stack_of(env, place.stack) / venvs.REQUIREMENTS
+        words = ["--only-binary", ":all:", "--progress-bar", "off", "-c", str(pins), "-c", str(env / PIN)]
         command = [str(venvs.python_of(env)), "-m", "pip", "install", *words, "-r", str(place.stack / venvs.TESTS)]
         installer.run_step(command, label="test packages", log=new_log(), temp=temp_folder(place.root))
         installer.imported(venvs.python_of(env), TESTS_CODE)
@@ -298,14 +360,14 @@ def half_made(place: Place, key: dict[str, str]) -> Work | None:
         if venvs.read_stamp(env):
             continue
         try:
-            kept = json.loads((env / PROGRESS).read_text(encoding="utf-8"))
+            noted = json.loads((env / kept.PROGRESS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            kept = {}
-        if paths.process_alive(int(kept.get("pid", 0))):
+            noted = {}
+        if paths.process_alive(int(noted.get("pid", 0))):
             console.say(f"  {env.name} is left alone: a pip of an earlier start still works in it")
-        elif found is None and kept.get("key") == key and "venv" in kept.get("done", {}):
+        elif found is None and noted.get("key") == key and "venv" in noted.get("done", {}):
             broken = installer.forget_broken(env)
-            done = {step: brought for step, brought in kept["done"].items() if not (step in {"torch", "row"} and "torch" in broken)}
+            done = {step: brought for step, brought in noted["done"].items() if not (step in {"torch", "row"} and "torch" in broken)}
             console.say(f"  going on with {env.name}, which was not finished ({', '.join(sorted(done))} done)")
             found = Work(place, env, new_log(), key, done)
         else:
@@ -313,82 +375,6 @@ def half_made(place: Place, key: dict[str, str]) -> Work | None:
     return found
 
 
-def tidy(root: Path, kept: Path) -> None:
-    """Take away every other environment in which nothing runs, and what earlier removals left."""
-    for leftover in (*root.glob("_old-*"), *root.glob("_tmp-*")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-    for env in venvs.numbered(root):
-        if env != kept and not in_use(env):
-            aside = root / f"_old-{env.name}"
-            with suppress(OSError):  # Windows refuses while any file in it is open
-                env.rename(aside)
-                shutil.rmtree(aside, ignore_errors=True)
-
-
-def in_use(env: Path) -> bool:
-    """Whether a script runs in the environment, or a pip works on it."""
-    with suppress(OSError, ValueError):
-        if paths.process_alive(int(json.loads((env / PROGRESS).read_text(encoding="utf-8")).get("pid", 0))):
-            return True
-    if os.name != "posix":
-        try:
-            (env / venvs.IN_USE).unlink(missing_ok=True)  # Windows refuses to delete an open file
-        except OSError:
-            return True
-        return False
-    import fcntl
-
-    try:
-        number = os.open(env / venvs.IN_USE, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(number)
-    return False
-
-
 def new_log() -> Path:
     """A new log file under logs/."""
     return errors.write_log(f"lorabake setup, Python {sys.version}, {platform.platform()}\n", kind="setup")
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Only one start builds; the others wait here. The system lets the lock go when its holder dies, however it dies."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        number = os.open(root / "_lock", os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        todo = "put lorabake into a folder of your own (not Program Files), or set LORABAKE_PYTHON=current and use your own Python"
-        raise UserError(f"the environment cannot be made here: {error.strerror}", where=str(root), todo=todo) from error
-    try:
-        said_at = None
-        while not _try_lock(number):
-            if said_at is None or time.monotonic() - said_at > WAIT_SAID_EVERY_S:
-                console.say("another start is making the environment; waiting for it")
-                said_at = time.monotonic()
-            time.sleep(WAIT_EVERY_S)
-        yield
-    finally:
-        os.close(number)
-
-
-def _try_lock(number: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(number, 0, os.SEEK_SET)
-            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -16,11 +16,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from lorabake import asking, closing, console, environment, hardware, night_times, paths, plan, plan_text, power, profile
+from lorabake import (
+    asking,
+    closing,
+    console,
+    environment,
+    hardware,
+    interview,
+    new_profile,
+    night_times,
+    paths,
+    pickers,
+    plan,
+    plan_text,
+    power,
+    profile,
+)
 from lorabake.errors import LorabakeError, QueueFailed, Stopped, UsageError, UserError
 from lorabake.plan_types import Plan
 
 SUFFIXES = (".yaml", ".yml")
+NAME_ROOM = 28  # columns, in the list to choose from
+CHOOSE = """Which profile? Type its number (or several: 1 3), or drag its file here.
+  n: a new one, by questions   {window}Enter alone: stop"""
 STATUS = {
     0: "done",
     1: "needs your hand",
@@ -42,6 +60,13 @@ class Planned:
 
 def main(options: Namespace) -> int:
     """Exit code of py/train.py; errors of single profiles are raised as they are, those of several are shown together."""
+    if options.answers:
+        new_profile.from_file(options)
+        return 0
+    if options.new:
+        options.profile_path = interview.run(options)
+        if not options.profile_path:
+            return 0
     end = night_times.end_after(datetime.now(), options.stop_by) if options.stop_by else None
     planned, num_bad = checked(options, must_be_right=asking.somebody_there() or options.plan_only)
     if options.clear_cache:
@@ -112,29 +137,52 @@ def find(given: Sequence[str | Path]) -> list[Path]:
 
 
 def choose() -> list[Path]:
-    """Ask which profile, at a console; without one, say what to type."""
+    """Ask which profiles, at a console; without one, say what to type. `n` makes a new one by questions."""
     offered = [path for path in paths.visible(paths.PROFILES) if path.suffix.lower() in SUFFIXES]
     if not asking.somebody_there():
         raise UsageError(
             "no profile was named", allowed=", ".join(str(path) for path in offered), todo="python py/train.py profiles/demo.yaml"
         )
-    width = shutil.get_terminal_size().columns - 1
-    for number, path in enumerate(offered, start=1):
-        console.say(f"  {number}  {path.stem:<20} {summary(path)}"[:width])  # a line per profile, in narrow windows too
-    answer = asking.answer("Which profile? Type its number, or drag its file here, then Enter. Empty: stop.")
-    if not answer:
+    for line in rows(offered, shutil.get_terminal_size().columns - 1):
+        console.say(line)
+    console.say(CHOOSE.format(window="w: choose in a window   " if pickers.screen() else ""))
+    typed = asking.line() or ""
+    if not typed:
         raise UsageError("no profile was chosen")
-    if answer.isdigit() and 1 <= int(answer) <= len(offered):
-        return [offered[int(answer) - 1]]
-    return [Path(answer)]
+    if typed.lower() in ("n", "new"):
+        return interview.run(Namespace(profile_path=[]))
+    if typed.lower() == "w":
+        found = pickers.files("Profiles", pickers.PROFILES)
+        if not found:
+            raise UsageError("no profile was chosen" if found is not None else "no window can be opened here", todo="type its number")
+        return [Path(path) for path in found]
+    if numbers := numbers_of(typed, len(offered)):
+        return [offered[number - 1] for number in numbers]
+    return [Path(path) for path in asking.paths_of(typed)]
+
+
+def rows(offered: Sequence[Path], width: int) -> list[str]:
+    """A line per profile, in narrow windows too: its number, its name, what it is for."""
+    room = min(NAME_ROOM, max((len(path.stem) for path in offered), default=0))
+    lines = [f"  {number:>2}  {path.stem:<{room}}  {summary(path)}".rstrip() for number, path in enumerate(offered, start=1)]
+    return [line if len(line) <= width else f"{line[: width - 3].rstrip()}..." for line in lines]
+
+
+def numbers_of(typed: str, most: int) -> list[int]:
+    """`2`, `1 3` or `1,3` as numbers of the list, each once; [] for what is something else."""
+    words = typed.replace(",", " ").split()
+    numbers = [int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 6]
+    return list(dict.fromkeys(numbers)) if len(numbers) == len(words) and all(1 <= number <= most for number in numbers) else []
 
 
 def summary(path: Path) -> str:
-    """The first comment line of a profile that is not for editors."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    """The first comment line of a profile that is not for editors; without one, what its first keys say."""
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for line in lines:
         if line.startswith("#") and "yaml-language-server" not in line:
             return line.lstrip("# ").strip()[:90]
-    return ""
+    told = [line.partition(":")[2].strip().strip("'\"") for line in lines if line.startswith(("base_model:", "images:"))]
+    return " and ".join(text.replace("\\", "/").rpartition("/")[2] for text in told)[:90]
 
 
 def plan_all(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Planned], list[LorabakeError]]:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lorabake import __version__, captions
+from lorabake import __version__, captions, release
 from lorabake.families import FAMILIES
 from lorabake.hashes import Hashes
 from lorabake.networks import NETWORKS
@@ -228,13 +228,17 @@ def own_record(plan: Plan, base_hashes: Hashes) -> dict[str, Any]:
     }
     settings = {name: without_paths(block.model_dump(mode="json")) for name, block in blocks.items()}
     settings["save"].pop("copy_to", None)
+    made_by = release.here()
     return {
         "version": __version__,
+        "release": {"kind": made_by.kind, "mark": made_by.mark},
+        "stack": release.running_stack(),
         "profile": {
             "name": plan.name,
             "base_model": last_name(plan.base.path),
             "images": _images_name(plan),
             "output": last_name(plan.output),
+            **({"stack": plan.stack} if plan.stack else {}),
             **settings,
         },
         "base_sha256": base_hashes.sha256,

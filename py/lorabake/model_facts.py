@@ -204,7 +204,7 @@ def maker(meta: Mapping[str, str]) -> str:
     """The program that wrote the file, by the signs that it leaves."""
     version = said.text(meta, "modelspec.implementation_version")
     if OUR_KEY in meta:
-        return f"lorabake {said.clean(said.table(meta[OUR_KEY]).get('version', ''), 40)}".strip()
+        return _ours(said.table(meta[OUR_KEY]))
     if version.startswith("lorabake/"):
         return version.replace("/", " ", 1)
     if any(key.startswith("ot_") for key in meta):
@@ -215,6 +215,15 @@ def maker(meta: Mapping[str, str]) -> str:
     if version.startswith("sd-scripts") or "ss_sd_scripts_commit_hash" in meta or "ss_network_module" in meta:
         return f"kohya's sd-scripts ({version})" if version else "kohya's sd-scripts"
     return version
+
+
+def _ours(record: Mapping[str, Any]) -> str:
+    """lorabake 0.1.0 (commit 0123456789ab), stack current, torch 2.13.0+cpu"""
+    made_by = said.table(record.get("release"))
+    mark, kind = said.clean(made_by.get("mark", ""), 64)[:12], said.clean(made_by.get("kind", ""), 10)
+    stack, torch = said.clean(record.get("stack", ""), 40), said.clean(said.table(record.get("versions")).get("torch", ""), 40)
+    words = f"lorabake {said.clean(record.get('version', ''), 40)}".strip() + (f" ({kind} {mark})" if mark else "")
+    return ", ".join([words, *([f"stack {stack}"] if stack else []), *([f"torch {torch}"] if torch else [])])
 
 
 def base(meta: Mapping[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from lorabake import plan_checked
+from lorabake import plan_checked, release
 from lorabake.console import duration, size
 from lorabake.folder_names import repeats_of
 from lorabake.plan_data import Picture, PlannedFolder, cropped, enlarged, training_looks
@@ -40,6 +40,7 @@ def advise(plan: Plan, found: Scan, loaded: Loaded) -> tuple[tuple[str, ...], tu
         *_without_effect(plan, typed),
         *_pictures_badly_used(plan),
         *_costs(plan),
+        *_stack(plan),
     ]
     notes = [*found.notes, *_many(plan), *_looks_of_pictures(plan, found), *_noise(plan), *_without_trigger(plan)]
     root = Path(loaded.profile.images)
@@ -211,6 +212,11 @@ def _without_trigger(plan: Plan) -> Iterator[str]:
             names = listed([Path(path).name for path in bare])
             if bare:
                 yield f"{counted(len(bare), 'picture')} in {folder.name} without the trigger word {word}: {names}"
+
+
+def _stack(plan: Plan) -> Iterator[str]:
+    if plan.stack and (sentence := release.other_stack(plan.stack)):
+        yield sentence
 
 
 def _costs(plan: Plan) -> Iterator[str]:

@@ -68,6 +68,7 @@ class Plan:
     reasons: Mapping[str, str] = field(default_factory=dict)
     typed: tuple[str, ...] = ()  # dotted keys that the user typed, in the profile or with --set
     triggers: Mapping[str, str] = field(default_factory=dict)  # folder -> its trigger word, for folders that have one
+    stack: str | None = None  # the one that the profile was tuned on
 
     @property
     def lora_bytes(self) -> int:

@@ -74,6 +74,7 @@ def _own(path: Path, meta: Mapping[str, str], record: Mapping[str, Any]) -> str:
     told = record["profile"]
     base, images, output = (str(told.get(key, "")) for key in ("base_model", "images", "output"))
     lines = _top(str(told.get("name", path.stem)), path, base=base, images=images, output=output)
+    lines += [Line("stack", told["stack"])] if isinstance(told.get("stack"), str) else []
     lines += sorted(_settings(told), key=lambda line: ORDER.get(line.key, len(ORDER)))
     head = [f"Bakes {said.clean(path.name)} again: all settings are those of its own record."]
     head += _base_words(meta, str(record.get("base_sha256") or ""))

@@ -330,6 +330,9 @@ class Profile(Block):
         kohya="train_data_dir",
     )
     output: str = key(REQUIRED, path("a folder"), "Folder for the LoRA and its runs; made if it is not there.", kohya="output_dir")
+    stack: str | None = key(
+        None, special.stack(), "The environment (setup.bat -Stack) that this was tuned on; another one running is said."
+    )
     network: Network = Network()
     train: Train = Train()
     data: Data = Data()

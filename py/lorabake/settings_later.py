@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 # Whole groups and single keys, dotted. A group stands for every key under it.
 NOT_YET: dict[str, str] = {
-    "stack": "several environments side by side",
     "log": "logging to TensorBoard or Weights & Biases",
     "queue": "queues that run overnight",
     "sweep": "comparing settings in one go",

@@ -19,8 +19,10 @@ NETWORK = "this folder is on the network: it works, but every start loads its pr
 
 def main(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
-    if options.check:
+    if options.check or options.fix:
         return check(options)
+    if options.update or options.version or options.rollback or options.forget_previous:
+        return other_release(options)
     if options.undo_dlls:
         return undo_dlls()
     if options.no_shortcuts or options.undo_allow_scripts or options.allow_scripts:
@@ -29,12 +31,35 @@ def main(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """A row per check; 1 when one says FAIL."""
-    from lorabake import doctor
+    """A row per check; 1 when one says FAIL. With --fix: do what that row says, then look at it again."""
+    from lorabake import doctor, doctor_fixes, doctor_table
 
-    checks = doctor.checks()
-    console.result(doctor.to_json(checks) if options.json else doctor.to_text(checks))
-    return doctor.exit_code(checks)
+    console.say("looking at this machine, which takes some seconds")
+    found = doctor.checks()
+    if options.fix:
+        if doctor_fixes.fix(options.fix, found):
+            found = doctor.checks()
+        found = doctor_fixes.rows_of(options.fix, found)
+    if options.json:
+        console.result(doctor_table.to_json(found))
+    elif found:
+        console.result(doctor_table.to_text(found, setup=doctor.STARTED, width=doctor_table.columns()))
+    return doctor_table.exit_code(found)
+
+
+def other_release(options: argparse.Namespace) -> int:
+    """Another release or environment in place of this one, or the room of the kept ones free."""
+    from lorabake import releases
+
+    if options.update:
+        code = releases.update(Path(options.update).expanduser().absolute())
+    elif options.version:
+        code = releases.to_version(options.version)
+    else:
+        code = releases.roll_back() if options.rollback else releases.forget_previous()
+    if options.json:
+        console.result(json.dumps(releases.told()))
+    return code
 
 
 def change(options: argparse.Namespace) -> int:
@@ -58,16 +83,18 @@ def make(options: argparse.Namespace) -> int:
         console.say(NETWORK)
     if options.no_pause:
         os.environ.pop(offers.ASK, None)
-    env = None if options.torch or options.repair else quickly(paths.VENV)
+    env = None if options.torch or options.stack or options.repair else quickly(paths.VENV)
     made = env is None
     if env is None:
         before = venvs.current(paths.VENV)
-        env = environment.build(torch=options.torch)
+        env = environment.build(torch=options.torch, name=options.stack)
         paths.write_json(env / SEEN, {"packages": packages(env)})
         made = env != before
     python = str(environment.python_of(env))
     if options.json:
-        console.result(json.dumps({"environment": str(env), "python": python}))
+        from lorabake import releases
+
+        console.result(json.dumps({"environment": str(env), "python": python, **releases.told()}))
         return 0
     console.result(f"the environment {env} is ready")
     if made:
@@ -75,7 +102,7 @@ def make(options: argparse.Namespace) -> int:
     base = str(venvs.read_stamp(env).get("base", python))
     if options.shortcuts:
         console.result(offers.make_shortcuts(paths.ROOT, base))
-    offers.finish(paths.ROOT, base, made=made)
+    offers.finish(paths.ROOT, base, made=made, quiet=options.no_pause)
     if not made:
         console.say("nothing was to do (setup.bat -Repair looks at each of its files, -Check at this PC)")
     return 0
@@ -91,9 +118,9 @@ def undo_dlls() -> int:
 
 def show(options: argparse.Namespace) -> None:
     """The doctor's table, after something was made; what it finds does not undo that."""
-    from lorabake import doctor
+    from lorabake import doctor, doctor_table
 
-    console.result(doctor.to_text(doctor.checks()))
+    console.result(doctor_table.to_text(doctor.checks(), setup=doctor.STARTED, width=doctor_table.columns()))
 
 
 def quickly(root: Path) -> Path | None:

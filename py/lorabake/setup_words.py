@@ -12,6 +12,7 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     """What was typed (or `words`). Ends the program for --help and for wrong words, as argparse does."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="look, change nothing")
+    parser.add_argument("--fix", metavar="N", help="do what row N of --check says (its number or its name), then look at it again")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
     parser.add_argument("--undo-dlls", action="store_true", help="put back every DLL that setup replaced in the environment")
@@ -21,6 +22,12 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     front.add_argument("--no-shortcuts", action="store_true", help="take them away")
     front.add_argument("--allow-scripts", action="store_true", help="let PowerShell run scripts of this PC (RemoteSigned)")
     front.add_argument("--undo-allow-scripts", action="store_true", help="bring back the policy before")
+    others = parser.add_argument_group("stacks and releases")
+    others.add_argument("--stack", metavar="NAME", help="make, or go to, the environment of that pinned set (a folder of stacks/)")
+    others.add_argument("--update", metavar="FOLDER-OR-ZIP", help="put that release of lorabake in the place of this one")
+    others.add_argument("--version", metavar="X", help="put release X in place: a kept one, a tag or commit of git, else the published one")
+    others.add_argument("--rollback", action="store_true", help="go back to the release or environment before; again: forward")
+    others.add_argument("--forget-previous", action="store_true", help="free the room of what --rollback would go back to")
     parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end, ask nothing")
     return parser.parse_args([as_option(word) for word in (sys.argv[1:] if words is None else words)])
 

@@ -4,11 +4,12 @@ Not here: the ordinary kinds (kinds.py).
 """
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from PIL import ImageColor
 
-from lorabake import paths
+from lorabake import paths, venvs
 from lorabake.kinds import ANY_TEXT, Kind, Raw, Wrong, number, pattern, shown, text_of, whole
 
 PROMPT_FILES = (".txt",)
@@ -28,6 +29,23 @@ def file_name() -> Kind:
 
     allowed = 'a file name without \\ / : * ? " < > |'
     return Kind(allowed, parse, lambda value: isinstance(value, str) and not paths.check_name(value), ANY_TEXT, is_text=True)
+
+
+def stack() -> Kind:
+    """A named pinned set: a folder of stacks/."""
+
+    def parse(value: Raw) -> str:
+        typed = text_of(value, "a name")
+        found = {name.lower(): name for name in venvs.stacks(paths.STACK.parent)}
+        if typed.lower() in found:
+            return found[typed.lower()]
+        close = get_close_matches(typed.lower(), found, 1)
+        raise Wrong(
+            f"{shown(value)} is none of the stacks here: {', '.join(found.values())}", f"did you mean {found[close[0]]}?" if close else ""
+        )
+
+    allowed = "current, or another folder of stacks/"
+    return Kind(allowed, parse, lambda value: isinstance(value, str) and value != "", {"type": "string"}, is_text=True)
 
 
 def share_or_count(noun: str, *, keep_percent: bool) -> Kind:

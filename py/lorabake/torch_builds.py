@@ -74,6 +74,12 @@ def rows(*, windows: bool = os.name == "nt", table: Path = TABLE) -> tuple[Build
     )
 
 
+def line_of(table: Path) -> str:
+    """A stack in one line: its torch, and the cards it is "for", where its table says so."""
+    data = json.loads(table.read_text(encoding="utf-8"))
+    return f"torch {data['version']}" + (f", {data['for']}" if data.get("for") else "")
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 

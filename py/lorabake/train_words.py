@@ -25,6 +25,8 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     parser.add_argument("--fresh", action="store_true", help="start anew instead of continuing; the earlier run is kept")
     parser.add_argument("--skip-bad", action="store_true", help="with several profiles: go on without those that have mistakes")
     parser.add_argument("--clear-cache", action="store_true", help="empty the output folder's cache of latents and pictures")
+    parser.add_argument("--new", action="store_true", help="make a new profile by questions; PROFILE is then its name")
+    parser.add_argument("--answers", metavar="FILE", help="with --new: the answers from a file (key: value a line), nobody is asked")
     _overnight(parser)
     options = parser.parse_args(words)
     options.set = [part for word in options.set for part in NEXT_KEY.split(word)]
@@ -45,7 +47,15 @@ def _overnight(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scheduled", metavar="TIME", help="written into the task's own command: when it was to start")
 
 
+def _more_than_new(options: argparse.Namespace) -> bool:
+    return any(value for name, value in vars(options).items() if name not in ("new", "answers", "profile_path"))
+
+
 def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.answers and not options.new:
+        parser.error("--answers goes with --new")
+    if options.new and (len(options.profile_path) > 1 or _more_than_new(options)):
+        parser.error("--new takes one name at most, and --answers; no other words")
     if options.repeat and not options.at:
         parser.error("--repeat goes with --at TIME")
     if options.at and options.scheduled:

@@ -1,6 +1,7 @@
 """What an environment is: a numbered folder under venv/, finished when its stamp stands in it; venv/current.txt names the one in use.
 
-Not here: making one (builder.py) and going into it (environment.py). Runs at every start, so it starts no program, asks no network and
+Its stamp says which stack (a named pinned set, a folder of stacks/) it holds. Not here: making one (builder.py), keeping and exchanging
+them (kept.py), going into one (environment.py). Runs at every start, so it starts no program, asks no network and
 imports little. Standard library only.
 """
 
@@ -18,6 +19,7 @@ from lorabake import paths
 
 STAMP = "lorabake.json"
 IN_USE = "_in-use"
+CURRENT = "current"  # the stack that is meant where none is named
 REQUIREMENTS, TESTS, TORCH = "requirements.txt", "tests.txt", "torch.json"
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest that the set is tested on
 
@@ -57,11 +59,33 @@ def current(root: Path) -> Path | None:
     return root / name if name.isdigit() else None
 
 
+def stacks(folder: Path) -> dict[str, Path]:
+    """The named pinned sets: name -> folder, "current" first."""
+    found = {entry.name: entry for entry in paths.visible(folder) if is_stack(entry)} if folder.is_dir() else {}
+    return dict(sorted(found.items(), key=lambda one: one[0] != CURRENT))
+
+
+def is_stack(folder: Path) -> bool:
+    """Whether a pinned set stands here."""
+    return (folder / REQUIREMENTS).is_file() and (folder / TORCH).is_file()
+
+
+def stack_of(env: Path, stack: Path) -> Path:
+    """The stack that an environment was made of: a sibling of `stack`, which itself is meant by stamps that name none."""
+    name = read_stamp(env).get("stack")
+    return stack.parent / name if isinstance(name, str) and name else stack
+
+
+def torch_version(stack: Path) -> str:
+    """The torch of a stack."""
+    return str(json.loads((stack / TORCH).read_text(encoding="utf-8"))["version"])
+
+
 def lock_hash(stack: Path) -> str:
     """A hash of the pinned set and of torch's version; comments, blank lines and line ends do not count."""
     lines = (line.split("#")[0].strip() for line in (stack / REQUIREMENTS).read_text(encoding="utf-8").splitlines())
     pinned = "\n".join(sorted(line for line in lines if line))
-    version = json.loads((stack / TORCH).read_text(encoding="utf-8"))["version"]
+    version = torch_version(stack)
     return hashlib.sha256(f"{pinned}\ntorch=={version}".encode()).hexdigest()[:16]
 
 
@@ -90,14 +114,26 @@ def tests_hash(stack: Path) -> str:
 
 
 def why_not(env: Path | None, stack: Path) -> str:
-    """Why this environment cannot be used as it is, '' when it can: stamped, the same pinned set, its Python still there."""
+    """Why this environment cannot be used as it is, '' when it can: stamped, its Python still there, its stack's pinned set the same.
+
+    `stack` is where stacks stand: the one that the stamp names is compared.
+    """
     if env is None:
         return "there is no environment yet"
+    reason = unusable(env)
+    if reason:
+        return reason
+    own = stack_of(env, stack)
+    if not is_stack(own):
+        return f"the stack {own.name}, of which {env.name} was made, is not here any more"
+    return "" if read_stamp(env).get("lock") == lock_hash(own) else "the pinned set has changed"
+
+
+def unusable(env: Path) -> str:
+    """Why nothing can run in this environment, whatever its pinned set; '' when something can."""
     stamp = read_stamp(env)
     if not stamp:
         return f"{env.name} was not finished"
-    if stamp.get("lock") != lock_hash(stack):
-        return "the pinned set has changed"
     if not python_of(env).exists():
         return f"the Python of {env.name} is gone"
     base = str(stamp.get("base", ""))
