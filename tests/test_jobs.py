@@ -1,12 +1,14 @@
 """What py/train.py does around single bakes: finding profiles, all mistakes first, names, several in a row, caches."""
 
 from argparse import Namespace
+from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
 import picture_sets
 from lorabake import jobs
-from lorabake.errors import QueueFailed, UsageError, UserError
+from lorabake.errors import QueueFailed, Stopped, UsageError, UserError
 
 
 def profile(folder, name="one", **settings):
@@ -156,6 +158,36 @@ def test_a_stop_ends_the_row(tmp_path, codes):
     codes[0].append(13)
     assert jobs.main(options(profile(tmp_path, "a"), profile(tmp_path, "b"))) == 13
     assert len(codes[1]) == 1
+
+
+def test_the_end_time_goes_to_the_children_and_what_it_left_is_said(tmp_path, codes, monkeypatch, capsys):
+    times = [datetime(2026, 12, 2, 6, 0)] * 3 + [datetime(2026, 12, 2, 7, 0)] * 9
+    monkeypatch.setattr(jobs, "datetime", SimpleNamespace(now=lambda: times.pop(0)))
+    files = [profile(tmp_path, name) for name in "abc"]
+    assert jobs.main(options(*files, stop_by="7:00")) == 13
+    assert [command[2:] for command in codes[1]] == [[str(files[0]), "--stop-by=2026-12-02T07:00"]]
+    assert capsys.readouterr().err.count("not started") == 2
+
+
+@pytest.mark.parametrize("names", ["a", "ab"])
+def test_a_start_past_the_end_ends_at_once(tmp_path, codes, names):
+    with pytest.raises(Stopped, match="2026-01-02 07:00, is past") as caught:
+        jobs.main(options(*(profile(tmp_path, name) for name in names), stop_by="2026-01-02 7:00"))
+    assert caught.value.exit_code == 13 and codes[1] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "there", "wanted"),
+    [
+        (["a", "b"], {"a", "b"}, ["a", "b"]),
+        (["x", " y", "b"], {"x, y", "b"}, ["x, y", "b"]),
+        (["b", "x", " y", "z"], {"b", "x, y,z"}, ["b", "x, y,z"]),
+        (["x", "y"], {"y"}, ["x", "y"]),
+        ([], set(), []),
+    ],
+)
+def test_commas_of_names_are_put_back(words, there, wanted):
+    assert jobs.rejoined(words, there.__contains__) == wanted
 
 
 def test_a_mistake_in_one_of_several(tmp_path, codes, capsys):

@@ -42,6 +42,8 @@ def test_several_overrides_in_one_word(word, wanted):
         ["--repeat=daily"],
         ["--at=23:30", "--plan-only"],
         ["--at=23:30", "--clear-cache"],
+        ["--when-done=sleep", "--plan-only"],
+        ["--scheduled=x", "--at=23:30"],
         ["--list", "a.yaml"],
         ["--remove=x", "--at=1:00"],
         ["--when-done=party"],

@@ -1,7 +1,4 @@
-"""Nights on Windows itself: schtasks.exe, the wish to stay awake, a closed window, Ctrl-C through the launchers. No torch is needed.
-
-The whole way, from -At to a LoRA, stands in test_windows.py.
-"""
+"""Nights on Windows itself: schtasks.exe, the wish to stay awake, a closed window, Ctrl-C through the launchers; then a real night."""
 
 import json
 import os
@@ -15,7 +12,7 @@ import tools
 from lorabake import night_times
 from test_launchers import PYTHON
 from test_registration import windows_words
-from windows_house import DRIVE_C, WITH_PYTHON, of_windows, start
+from windows_house import DRIVE_C, WITH_PYTHON, launch, of_windows, start
 
 pytestmark = pytest.mark.windows
 HEAD = "import sys; sys.path.insert(0, sys.argv[1]); from lorabake import *\n"
@@ -214,3 +211,52 @@ def test_a_key_takes_the_pcs_sleep_back(folder):
         window.expect("taken back: the PC stays on", timeout_s=20)
         assert window.wait(timeout_s=30) == 0
     assert "asked Windows" not in window.text()
+
+
+# --- with an environment: a night from -At to the LoRA
+
+SHORT = "train.steps=3,samples.prompts=[],train.warmup=0"
+
+
+def test_a_night_is_registered_and_its_command_bakes_and_it_is_taken_away(baker):
+    words = [
+        "profiles\\demo.yaml",
+        "-Set",
+        f"name=night,output=baked\\nights,{SHORT}",
+        "-At",
+        "23:59",
+        "-StopBy",
+        "23:58",
+        "-WhenDone",
+        "Nothing",
+    ]
+    done = launch(baker, "train.ps1", *words)
+    assert done.returncode == 0 and "registered: night" in done.stderr, done.stdout + done.stderr
+    root = ElementTree.fromstring((baker / "logs" / "tasks" / "night.xml").read_bytes().decode("utf-16").split("\n", 1)[1])
+    command, line = (next(e.text for e in root.iter() if e.tag.endswith(tag)) for tag in ("Command", "Arguments"))
+    assert "has not run yet" in launch(baker, "train.ps1", "-List").stdout
+    run = start(baker, command, *windows_words(line), python=False, limit_s=600)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (baker / "profiles" / "baked" / "nights" / "night.safetensors").is_file()
+    shown = launch(baker, "train.ps1", "-List").stdout
+    assert "done (0)" in shown and "-night.log" in shown
+    assert launch(baker, "train.ps1", "-Remove", "night").returncode == 0
+    assert not list((baker / "logs" / "tasks").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_control_c_ends_two_real_bakes_with_their_state_saved(baker):
+    from terminal import Terminal
+
+    for name in ("one", "two"):
+        text = (baker / "profiles" / "demo.yaml").read_text(encoding="utf-8").replace("name: demo-openmoji", f"name: stopped {name}")
+        (baker / "profiles" / f"stopped-{name}.yaml").write_text(text, encoding="utf-8")
+    words = ["-File", "train.ps1", "profiles\\stopped-one.yaml,profiles\\stopped-two.yaml", "-Set", "samples.prompts=[]", "-NoPause"]
+    with Terminal([*tools.windows(), "powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", *words], cwd=baker) as window:
+        window.expect("baking 1/", timeout_s=600)
+        window.type("\x03")
+        assert window.wait(timeout_s=120) == 13, window.text()
+    assert "not started" in window.text()
+    result = json.loads((baker / "baked" / "stopped one.runs" / "001" / "result.json").read_text(encoding="utf-8"))
+    assert (result["status"], result["exit_code"]) == ("stopped", 13)
+    assert any((baker / "baked" / "stopped one.runs" / "001" / "state").iterdir())

@@ -17,7 +17,7 @@ Picker = Callable[[], "list[str] | None"]
 
 
 def somebody_there() -> bool:
-    """Whether a person could answer; the Task Scheduler gives a program no console."""
+    """Whether a person could answer; a scheduled run gives its bakes no console (night_run.py)."""
     return bool(sys.stdin and sys.stdin.isatty())
 
 

@@ -58,7 +58,9 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Na
         parser.error("--new takes one name at most, and --answers; no other words")
     if options.repeat and not options.at:
         parser.error("--repeat goes with --at TIME")
-    if options.at and (options.plan_only or options.clear_cache or options.scheduled):
-        parser.error("--at does not go with --plan-only, --clear-cache or --scheduled")
+    if options.at and options.scheduled:
+        parser.error("--at does not go with --scheduled")
+    if (options.plan_only or options.clear_cache) and (options.at or options.scheduled or options.when_done):
+        parser.error("--plan-only and --clear-cache do not go with --at, --when-done or --scheduled")
     if (options.list or options.remove) and (options.profile_path or options.at):
         parser.error("--list and --remove take no profiles and no --at")
