@@ -46,7 +46,6 @@ def main(output: Path) -> None:
 
     tell("new", train(output, steps=1))
     tell("continued", train(output, steps=3))
-    tell("done", train(output, steps=3))
     tell("fresh", train(output, "--fresh", steps=2, drawn=True))
     tell("cleared", train(output, "--clear-cache", steps=2, drawn=True))
     tell("after", train(output, "--fresh", steps=1))
