@@ -20,6 +20,7 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
+    "answers_file": "test_new_profile",
     "conversion": "test_converter",
     "convert_plan": "test_converter",
     "convert_words": "test_converter",

@@ -24,9 +24,10 @@ REPAIR, UNDO = "python py/setup.py", "python py/setup.py --undo-dlls"
 TINY_MODEL = (
     "08083a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02080142040a00100d"
 )
+NOTHING_TOLD = {"torch": "", "cuda": "", "cudnn": 0, "cudnn_trouble": "", "eight_bit": "", "onnxruntime": ""}
 PROOF_CODE = """
 import json
-told = {"torch": "", "cuda": "", "cudnn": 0, "cudnn_trouble": "", "eight_bit": "", "onnxruntime": ""}
+told = dict(NOTHING_TOLD)
 
 def last(error):
     lines = [line for line in str(error).splitlines() if line.strip()]
@@ -143,9 +144,17 @@ def onnxruntime_cuda(env: Path) -> int:
     return int(found[1]) if found else 0
 
 
+def proof_code() -> str:
+    """The program of the proof."""
+    return f"MODEL = {TINY_MODEL!r}\nNOTHING_TOLD = {NOTHING_TOLD!r}\n{PROOF_CODE}"
+
+
 def prove(env: Path) -> dict[str, Any]:
     """What loading tells, in a process of its own: torch, cuDNN (a convolution on the card), bitsandbytes' library, onnxruntime's."""
-    return dict(json.loads(installer.imported(python_of(env), f"MODEL = {TINY_MODEL!r}\n{PROOF_CODE}")))
+    try:
+        return dict(json.loads(installer.imported(python_of(env), proof_code())))
+    except UserError as error:  # a DLL can take the whole process with it
+        return {**NOTHING_TOLD, "torch": error.what}
 
 
 def python_of(env: Path) -> Path:

@@ -102,7 +102,7 @@ def make(options: argparse.Namespace) -> int:
     base = str(venvs.read_stamp(env).get("base", python))
     if options.shortcuts:
         console.result(offers.make_shortcuts(paths.ROOT, base))
-    offers.finish(paths.ROOT, base, made=made)
+    offers.finish(paths.ROOT, base, made=made, quiet=options.no_pause)
     if not made:
         console.say("nothing was to do (setup.bat -Repair looks at each of its files, -Check at this PC)")
     return 0
