@@ -118,6 +118,7 @@ def of_windows(number, name="", winerror=None):
         (of_windows(2, "D:\\" + "x" * 260, 3), "a path of 263 characters is too long"),
         (of_windows(2, "D:\\" + "x" * 260, 206), "a path of 263 characters is too long"),
         (of_windows(22, "D:\\what?", 123), "no file or folder of this name"),
+        (of_windows(9, "D:\\con", 6), "no file or folder of this name"),
         (of_windows(20, "D:\\aux", 267), "no file or folder of this name"),
     ],
 )

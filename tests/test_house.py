@@ -172,6 +172,20 @@ def opens_text(method: str, owner: str, node: ast.Call) -> bool:
 
 
 @each(FILES)
+def test_children_are_started_and_never_forked(path):
+    """Windows cannot fork, and a forked copy of a process with threads or CUDA hangs elsewhere."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        module = getattr(node, "module", "") or ""
+        if any(name.split(".")[0] == "multiprocessing" for name in (*names, module)) or "ProcessPoolExecutor" in names:
+            found.append(f"line {node.lineno}: multiprocessing")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr.startswith("fork"):
+            found.append(f"line {node.lineno}: os.{node.attr}")
+    assert not found
+
+
+@each(FILES)
 def test_modules_say_what_they_are(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "a docstring: what it is, what it is not"
 

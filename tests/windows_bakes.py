@@ -5,18 +5,19 @@ Prints a line of JSON for each: exit code, and what lies where afterwards. test_
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 PROFILE = "profiles/demo.yaml"
-QUICK = ("data.holdout=0", "save.every_epochs=0", "save.every_steps=1", "save.keep_last=1", "name=many")
+QUICK = ("data.holdout=0", "save.every_epochs=0", "save.every_steps=1", "save.keep_last=1", "train.batch_size=1", "name=many")
 # fp32 as trained: nothing is converted, so that what was read of a file may still be a part of it
 DRAWN = ("samples.prompts=[cat]", "samples.seeds=[1]", "samples.steps=1", "save.precision=fp32")
 
 
 def train(output: Path, *words: str, steps: int, drawn: bool = False) -> int:
     """The exit code of py/train.py, run in this process."""
-    settings = [*QUICK, *(DRAWN if drawn else ["samples.prompts=[]"]), f"train.steps={steps}", f"output={output}"]
+    settings = [*QUICK, *(DRAWN if drawn else ["samples.prompts=[]"]), f"train.steps={steps}", f"images={output}-set", f"output={output}"]
     sys.argv = ["py/train.py", PROFILE, *(word for setting in settings for word in ("--set", setting)), *words]
     try:
         runpy.run_path("py/train.py", run_name="__main__")
@@ -31,15 +32,22 @@ def files(output: Path) -> list[str]:
     return [name for name in found if not name.startswith(".cache/")]
 
 
+def few_pictures(folder: Path) -> None:
+    folder.mkdir()
+    for path in sorted(Path("examples/openmoji/10_openmoji").iterdir())[:6]:
+        shutil.copy2(path, folder)
+
+
 def main(output: Path) -> None:
+    few_pictures(output.with_name(f"{output.name}-set"))
+
     def tell(name: str, code: int) -> None:
         print("told " + json.dumps({"name": name, "code": code, "files": files(output)}), flush=True)
 
-    tell("new", train(output, steps=3))
-    tell("continued", train(output, steps=6))
-    tell("done", train(output, steps=6))
-    tell("fresh", train(output, "--fresh", steps=3, drawn=True))
-    tell("cleared", train(output, "--clear-cache", steps=3, drawn=True))
+    tell("new", train(output, steps=1))
+    tell("continued", train(output, steps=3))
+    tell("fresh", train(output, "--fresh", steps=2, drawn=True))
+    tell("cleared", train(output, "--clear-cache", steps=2, drawn=True))
     tell("after", train(output, "--fresh", steps=1))
 
 

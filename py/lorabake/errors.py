@@ -27,7 +27,7 @@ OUT_OF_MEMORY_WORDS = (
 DISK_FULL_WORDS = ("No space left on device", "os error 28", "os error 112", "not enough space on the disk")
 # Windows' numbers, of which errno knows less: learn.microsoft.com, "System Error Codes"
 WINDOWS_LENGTH, WINDOWS_FOLDER_MOST = {2, 3, 123, 206}, 240  # "not found" is what it says of a path that is too long
-WINDOWS_NAMES = {123, 161, 267}  # no name, no path, no folder's name
+WINDOWS_NAMES = {6, 123, 161, 267}  # a device, no name, no path, no folder's name
 WINDOWS_IN_USE = {5, 32, 33, 1224}  # denied, shared, locked, mapped into another program's memory
 DISK_FULL_NUMBERS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
