@@ -200,9 +200,9 @@ def explain(tail: str, *, label: str, log: Path, code: int = 1) -> LorabakeError
     )
 
 
-def imported(python: Path, code: str) -> str:
+def imported(python: Path, code: str, *, offline: bool = True) -> str:
     """Run `code` in the environment and return what it printed after 'told '. Raises UserError with the last line of its complaint."""
-    environment = {**clean_variables(None), "HF_HUB_OFFLINE": "1"}
+    environment = {**clean_variables(None), **({"HF_HUB_OFFLINE": "1"} if offline else {})}
     try:
         done = subprocess.run([str(python), "-c", code], capture_output=True, timeout=IMPORT_TIMEOUT_S, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
