@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lorabake import console, paths, release, switching, torch_builds, venvs
+from lorabake import console, installer, paths, release, switching, torch_builds, venvs
 from lorabake.errors import UserError
 
 MANIFEST, WHEELS, TAGGERS = "lorabake-offline.json", "wheels", "taggers"
@@ -127,8 +127,8 @@ def fits(wheel: str, *, system: str, python: str) -> bool:
 
 
 def pip_words(folder: Path) -> list[str]:
-    """What pip gets so that it takes everything from the folder."""
-    return ["--no-index", "--find-links", str(folder / WHEELS)]
+    """What pip gets so that it takes everything from the folder; further places that the user's pip is set to would mix in others."""
+    return [installer.ALONE, "--no-index", "--find-links", str(folder / WHEELS)]
 
 
 def choice(folder: Path, table: tuple[torch_builds.Build, ...]) -> torch_builds.Choice:
