@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from lorabake import builder, hardware, installer, paths, pythons, torch_builds, venvs
+from lorabake import builder, errors, hardware, installer, paths, pythons, torch_builds, venvs
 from lorabake.errors import UserError
 
 SETUP_STEPS = ["folder", "torch cpu", "packages", "self-test"]
@@ -68,6 +68,6 @@ def put_in_place(monkeypatch) -> Pip:
 
 def new_place(folder: Path, monkeypatch) -> builder.Place:
     """A place for environments with a copy of the pinned set."""
-    monkeypatch.setattr(builder.errors, "LOGS", folder / "logs")
+    monkeypatch.setattr(errors, "LOGS", folder / "logs")
     shutil.copytree(paths.STACK, folder / "stacks" / "current")
     return builder.Place(folder / "venv", folder / "stacks" / "current")

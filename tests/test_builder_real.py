@@ -26,7 +26,7 @@ import re
 builder.SELF_TEST = "print('fine')"
 builder.TORCH_CODE = re.sub("assert.*", "", builder.TORCH_CODE)  # the stand-in cannot multiply
 builder.SET_CODE = "import many.last, torch" + builder.SET_CODE[builder.SET_CODE.index("\\nimport importlib"):]
-builder.errors.LOGS = Path({logs!r})
+errors.LOGS = Path({logs!r})
 place = builder.Place(Path({root!r}), Path({stack!r}))
 errors.run(lambda: print((builder.add_tests if sys.argv[1:] else builder.build)(place)) or 0)
 """

@@ -66,6 +66,8 @@ TESTED_IN = {
     "yaml_lines": "test_lora_profile",
     "venvs": "test_builder",
     "setup_lock": "test_kept",
+    "offline_make": "test_offline",
+    "workshop": "test_builder",
     "switching": "test_releases",
     "shell_links": "test_shortcuts",
     "profile_checks": "test_profile",

@@ -145,10 +145,10 @@ sys.path[:0] = [{py!r}, {tests!r}]
 from pathlib import Path
 import pytest
 import stand_in_pip
-from lorabake import builder, kept
+from lorabake import builder, errors, kept
 patch = pytest.MonkeyPatch()
 stand_in_pip.put_in_place(patch).torch = "2.11.0+cpu"
-builder.errors.LOGS = Path({root!r}).parent / "logs"
+errors.LOGS = Path({root!r}).parent / "logs"
 left, replace = int(sys.argv[2]), os.replace
 def dying(*names, **more):
     global left

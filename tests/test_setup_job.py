@@ -61,12 +61,13 @@ def test_a_second_start_tries_nothing_and_says_so(env, capsys):
 def test_repairing_and_another_torch_look_at_everything(env):
     _, built = env
     assert setup() == 0 and setup("-Repair") == 0 and setup("--torch", "cpu") == 0
-    assert [asked["torch"] for asked in built] == [None, None, "cpu"]
+    assert [one["torch"] for one in built] == [None, None, "cpu"]
+    assert setup("--stack", "older") == 0 and built[-1]["name"] == "older"
 
 
 def test_the_answer_for_machines_is_json_alone(env, capsys):
     assert setup("--json") == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"environment", "python"}
+    assert set(json.loads(capsys.readouterr().out)) == {"environment", "python", "release", "stack", "stacks", "rollback"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="of other systems")

@@ -8,17 +8,28 @@ never changed but replaced by the next number, and taken away once nothing runs 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from lorabake import accelerate_config, console, dlls, errors, hardware, installer, kept, paths, pythons, setup_lock, torch_builds, venvs
+from lorabake import (
+    accelerate_config,
+    console,
+    dlls,
+    hardware,
+    installer,
+    kept,
+    offline,
+    paths,
+    pythons,
+    setup_lock,
+    torch_builds,
+    venvs,
+)
 from lorabake.errors import DiskFull, UsageError, UserError
+from lorabake.workshop import Place, Work, half_made, new_log, next_folder, temp_folder
 
 ON_CPU = {"cpu", torch_builds.OWN_INDEX}
 PIN = "lorabake-torch.txt"  # holds the installed torch's exact version, so that no later step of pip can replace it
@@ -51,60 +62,6 @@ SELF_TEST = f"import sys; sys.path.insert(0, {str(paths.ROOT / 'py')!r}); from l
 TESTS_CODE = "import onnx, peft, playwright, pytest; print('told ' + pytest.__version__)"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where environments stand (`root`) and where the pinned set is (`stack`)."""
-
-    root: Path
-    stack: Path
-
-
-@dataclass
-class Work:
-    """An environment being made. `done` maps finished steps to what they brought; it is kept on disk for a start after a break."""
-
-    place: Place
-    env: Path
-    log: Path
-    key: dict[str, str]
-    done: dict[str, str] = field(default_factory=dict)
-    pid: int = 0
-
-    @property
-    def python(self) -> str:
-        """The environment's interpreter."""
-        return str(venvs.python_of(self.env))
-
-    def keep(self, **done: str) -> None:
-        """Note finished steps on disk."""
-        self.done.update(done)
-        paths.write_json(self.env / kept.PROGRESS, {"key": self.key, "done": self.done, "pid": self.pid})
-
-    def started(self, pid: int) -> None:
-        """Note the program that is writing into the environment: while it lives, nobody else may."""
-        self.pid = pid
-        self.keep()
-
-    def run(self, command: list[str], label: str) -> str:
-        """Run one step; see installer.run_step."""
-        tail = installer.run_step(command, label=label, log=self.log, temp=temp_folder(self.place.root), started=self.started)
-        self.pid = 0
-        return tail
-
-    def pip(self, *words: str, label: str) -> None:
-        """pip install inside the environment, from wheels only; the user's own pip settings hold."""
-        shared = [
-            "--only-binary",
-            ":all:",
-            "--progress-bar",
-            "off",
-            "--no-warn-script-location",
-            "-c",
-            str(self.place.stack / venvs.REQUIREMENTS),
-        ]
-        self.run([self.python, "-m", "pip", "install", *shared, *words], label)
-
-
 def build(place: Place, *, torch: str | None = None, stack: str | None = None) -> Path:
     """A usable environment: the current one when it is whole, else the kept one where it fits, else a new one.
 
@@ -125,7 +82,7 @@ def build(place: Place, *, torch: str | None = None, stack: str | None = None) -
             asked = None if torch in {None, "auto"} else torch
         seen = hardware.look()
         accelerate_config.write(place.root.parent, seen)
-        choice = torch_builds.choose(seen, table, asked=asked)
+        choice = offline.choice(place.offline, table) if place.offline else torch_builds.choose(seen, table, asked=asked)
         keep = env if env and not venvs.unusable(env) else None
         if env and not reason:
             console.say(f"checking the environment {env.name}")
@@ -208,6 +165,8 @@ def torch_due(row: str, choice: torch_builds.Choice) -> str:
 def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Path:
     """Make a new environment, or go on with a half-made one, and stamp it."""
     base = pythons.base_python()
+    if place.offline:
+        offline.check(place.offline, place.stack, base[1])
     key = {"lock": venvs.lock_hash(place.stack), "python": base[1], "base": base[0]}
     work = half_made(place, key) or Work(place, next_folder(place.root), new_log(), key)
     need = ROOM_CPU if choice.names[0] in ON_CPU else ROOM_CUDA
@@ -223,7 +182,8 @@ def make(place: Place, choice: torch_builds.Choice, *, asked: str | None) -> Pat
     console.say(f"  into {work.env} with Python {base[1]}; log: {work.log}")
     if "venv" not in work.done:
         work.env.mkdir()
-        work.run([base[0], "-m", "venv", str(work.env)], "folder")
+        for number, command in enumerate(offline.venv_commands(place.offline, base[0], work.env)):
+            work.run(command, "pip" if number else "folder")
         installer.imported(venvs.python_of(work.env), "import pip; print('told ' + pip.__version__)")
         work.keep(venv=base[1])
     if "torch" not in work.done:
@@ -269,12 +229,12 @@ def add_torch(work: Work, choice: torch_builds.Choice) -> None:
     """Install the first build of the choice whose index answers and that computes here."""
     place = work.place
     for build in choice.builds:
-        silent = torch_builds.probe(build)
+        silent = None if place.offline else torch_builds.probe(build)
         if silent:
             console.say(f"  torch {build.name}: {build.index} does not answer ({silent}); trying the next")
             continue
-        extra = ["--extra-index-url", build.index] if build.index else []
-        if not build.index:
+        extra = ["--extra-index-url", build.index] if build.index and not place.offline else []
+        if not build.index and not place.offline:
             brings = " (PyPI's for Linux brings CUDA along, 3 GB)" if sys.platform == "linux" else ""
             console.say(f"  torch from the index that pip is set to use{brings}")
         try:
@@ -341,40 +301,3 @@ def add_tests(place: Place) -> None:
         installer.run_step(command, label="test packages", log=new_log(), temp=temp_folder(place.root))
         installer.imported(venvs.python_of(env), TESTS_CODE)
         paths.write_json(env / venvs.STAMP, {**venvs.read_stamp(env), "tests": due})
-
-
-def temp_folder(root: Path) -> Path:
-    """Where this process's downloads pass through."""
-    return root / f"_tmp-{os.getpid()}"
-
-
-def next_folder(root: Path) -> Path:
-    """venv/001, or one more than the highest number there."""
-    return root / f"{max((int(env.name) for env in venvs.numbered(root)), default=0) + 1:03}"
-
-
-def half_made(place: Place, key: dict[str, str]) -> Work | None:
-    """The newest unfinished environment of the same set and Python, its broken packages forgotten; other unfinished ones are taken away."""
-    found: Work | None = None
-    for env in reversed(venvs.numbered(place.root)):
-        if venvs.read_stamp(env):
-            continue
-        try:
-            noted = json.loads((env / kept.PROGRESS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            noted = {}
-        if paths.process_alive(int(noted.get("pid", 0))):
-            console.say(f"  {env.name} is left alone: a pip of an earlier start still works in it")
-        elif found is None and noted.get("key") == key and "venv" in noted.get("done", {}):
-            broken = installer.forget_broken(env)
-            done = {step: brought for step, brought in noted["done"].items() if not (step in {"torch", "row"} and "torch" in broken)}
-            console.say(f"  going on with {env.name}, which was not finished ({', '.join(sorted(done))} done)")
-            found = Work(place, env, new_log(), key, done)
-        else:
-            shutil.rmtree(env, ignore_errors=True)
-    return found
-
-
-def new_log() -> Path:
-    """A new log file under logs/."""
-    return errors.write_log(f"lorabake setup, Python {sys.version}, {platform.platform()}\n", kind="setup")

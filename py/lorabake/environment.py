@@ -74,11 +74,14 @@ def ready(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> Path | None:
     return env if env and not venvs.why_not(env, stack) and not venvs.card_changed(env) else None
 
 
-def build(*, torch: str | None = None, name: str | None = None, root: Path = paths.VENV, stack: Path = paths.STACK) -> Path:
-    """Make or repair the environment; `torch` names a row of torch.json (None: as the card needs), `name` a stack. See builder.build."""
+def build(*, torch: str | None = None, name: str | None = None, offline: Path | None = None) -> Path:
+    """Make or repair the environment; `torch` names a row of torch.json (None: as the card needs), `name` a stack. See builder.build.
+
+    `offline`: a folder of --make-offline, from which everything comes.
+    """
     from lorabake import builder  # slow to import, and needed once
 
-    return builder.build(builder.Place(root, stack), torch=torch, stack=name)
+    return builder.build(builder.Place(paths.VENV, paths.STACK, offline), torch=torch, stack=name)
 
 
 def add_test_packages(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> None:

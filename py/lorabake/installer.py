@@ -22,6 +22,7 @@ from lorabake import console, venvs
 from lorabake.errors import DISK_FULL_WORDS, DiskFull, LorabakeError, UserError
 
 LOOK_EVERY_S, PLAIN_EVERY_S = 0.5, 15.0
+ALONE = "--isolated"  # pip's word for: without the user's settings; that of the whole PC is left out with it
 IMPORT_TIMEOUT_S = 900  # the first import on a slow disk under a virus scanner
 GOODBYE_S = 10.0  # what pip gets to clean up after Ctrl-C
 TAIL_LINES = 60
@@ -115,7 +116,7 @@ def run_step(command: list[str], *, label: str, log: Path, temp: Path, started: 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=clean_variables(temp),
+            env={**clean_variables(temp), **({"PIP_CONFIG_FILE": os.devnull} if ALONE in command else {})},
             creationflags=hidden,
         )
         started(process.pid)
@@ -200,9 +201,9 @@ def explain(tail: str, *, label: str, log: Path, code: int = 1) -> LorabakeError
     )
 
 
-def imported(python: Path, code: str) -> str:
+def imported(python: Path, code: str, *, offline: bool = True) -> str:
     """Run `code` in the environment and return what it printed after 'told '. Raises UserError with the last line of its complaint."""
-    environment = {**clean_variables(None), "HF_HUB_OFFLINE": "1"}
+    environment = {**clean_variables(None), **({"HF_HUB_OFFLINE": "1"} if offline else {})}
     try:
         done = subprocess.run([str(python), "-c", code], capture_output=True, timeout=IMPORT_TIMEOUT_S, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:

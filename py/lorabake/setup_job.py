@@ -23,6 +23,8 @@ def main(options: argparse.Namespace) -> int:
         return check(options)
     if options.update or options.version or options.rollback or options.forget_previous:
         return other_release(options)
+    if options.make_offline:
+        return make_offline(options)
     if options.undo_dlls:
         return undo_dlls()
     if options.no_shortcuts or options.undo_allow_scripts or options.allow_scripts:
@@ -45,6 +47,15 @@ def check(options: argparse.Namespace) -> int:
     elif found:
         console.result(doctor_table.to_text(found, setup=doctor.STARTED, width=doctor_table.columns()))
     return doctor_table.exit_code(found)
+
+
+def make_offline(options: argparse.Namespace) -> int:
+    """Fill a folder for a PC without network."""
+    from lorabake import offline_make
+
+    wish = offline_make.Wish(options.system, options.python, options.torch, options.stack, tuple(options.tagger))
+    offline_make.make(Path(options.make_offline).expanduser().absolute(), wish)
+    return 0
 
 
 def other_release(options: argparse.Namespace) -> int:
@@ -83,13 +94,20 @@ def make(options: argparse.Namespace) -> int:
         console.say(NETWORK)
     if options.no_pause:
         os.environ.pop(offers.ASK, None)
+    folder = Path(options.offline).expanduser().absolute() if options.offline else None
+    if folder:
+        from lorabake import offline
+
+        options.stack = options.stack or offline.read(folder)["stack"]
     env = None if options.torch or options.stack or options.repair else quickly(paths.VENV)
     made = env is None
     if env is None:
         before = venvs.current(paths.VENV)
-        env = environment.build(torch=options.torch, name=options.stack)
+        env = environment.build(torch=options.torch, name=options.stack, offline=folder)
         paths.write_json(env / SEEN, {"packages": packages(env)})
         made = env != before
+    if folder:
+        offline.bring_taggers(folder, paths.MODELS / "taggers")
     python = str(environment.python_of(env))
     if options.json:
         from lorabake import releases

@@ -28,6 +28,12 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     others.add_argument("--version", metavar="X", help="put release X in place: a kept one, a tag or commit of git, else the published one")
     others.add_argument("--rollback", action="store_true", help="go back to the release or environment before; again: forward")
     others.add_argument("--forget-previous", action="store_true", help="free the room of what --rollback would go back to")
+    away = parser.add_argument_group("a PC without network")
+    away.add_argument("--make-offline", metavar="FOLDER", help="fill FOLDER with all that setup needs, and with the taggers that are here")
+    away.add_argument("--offline", metavar="FOLDER", help="set up from such a folder")
+    away.add_argument("--for", dest="system", metavar="SYSTEM", help="with --make-offline: windows or linux (default: this one)")
+    away.add_argument("--python", metavar="3.X", help="with --make-offline: the other PC's Python (default: this one)")
+    away.add_argument("--tagger", action="append", default=[], metavar="NAME", help="with --make-offline: load that tagger, take it along")
     parser.add_argument("--no-pause", action="store_true", help="for setup.bat: do not wait for a key at the end, ask nothing")
     return parser.parse_args([as_option(word) for word in (sys.argv[1:] if words is None else words)])
 
