@@ -52,14 +52,11 @@ def test_typed_answers(baker, pictures):
             window.expect(words, timeout_s=120)
             window.type(f"{typed}\r")
         window.expect("Enter:   it's", timeout_s=60)
-        for _ in range(10):  # one that comes before Python listens is lost, and a person would press it again
-            window.type("\x03")
-            deadline = time.monotonic() + 5
-            while "are kept" not in window.text() and time.monotonic() < deadline:
-                window.read(0.2)
-            if "are kept" in window.text():
-                break
-        assert "the answers so far are kept" in window.text()
+        time.sleep(1)
+        window.type("\x03")
+        time.sleep(1)
+        window.type("\r")  # Wine's consoles hear Ctrl-C while a line is read only when the line ends; Windows' hear it at once
+        window.expect("the answers so far are kept", timeout_s=60)
         window.expect("Press Enter to close", timeout_s=60)
         window.type("\r")
         assert window.wait(timeout_s=60) == 13
