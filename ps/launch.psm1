@@ -27,6 +27,7 @@ function Invoke-Lorabake {
     )
     $words = @(Join-Path -Path $Root -ChildPath "py/$Script") + @(ConvertTo-Word -Bound $Bound -Positional $Positional -Door $Door)
     $global:LASTEXITCODE = 13  # for a Ctrl-C before Python runs
+    $stopped = $true           # nothing but Ctrl-C leaves this so
     $before = Set-PythonVariable -Values @{ PYTHONUTF8 = '1'; PYTHONNOUSERSITE = '1'; PYTHONHOME = $null; PYTHONPATH = $null }
     try {
         $python = Find-Python
@@ -35,6 +36,11 @@ function Invoke-Lorabake {
             Invoke-Setup
             if ($LASTEXITCODE -eq 0) { Invoke-Python -Path (Find-Python) -Words $words }
         }
+        $stopped = $false
+    }
+    catch {
+        $stopped = $false
+        throw
     }
     finally {
         # Here, because Ctrl-C ends everything after it: what was saved must stay readable in a window that would close.
@@ -42,7 +48,15 @@ function Invoke-Lorabake {
         if ($LASTEXITCODE -eq $ControlC) { $global:LASTEXITCODE = 13 }
         if ($LASTEXITCODE -lt 0 -or $LASTEXITCODE -gt 255) { $global:LASTEXITCODE = 3 }
         if (-not $Bound.ContainsKey('NoPause')) { Wait-Reader }
+        # After Ctrl-C the launcher's own exit is not reached, and PowerShell would give a code of its own
+        if ($stopped -and (Test-EndsWithScript)) { [System.Environment]::Exit($LASTEXITCODE) }
     }
+}
+
+function Test-EndsWithScript {
+    # Whether this PowerShell was started for one script: powershell.exe -File train.ps1
+    $words = [System.Environment]::GetCommandLineArgs()
+    [bool]($words -match '^[-/]f(ile|il|i)?$') -and -not ($words -match '^[-/]noe')
 }
 
 function ConvertTo-Word {

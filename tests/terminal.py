@@ -45,6 +45,13 @@ class Terminal:
             alive = self.read(0.2)
             assert words in self.text() or (alive and time.monotonic() < deadline), f"{words!r} did not come; the screen:\n{self.text()}"
 
+    def expect_times(self, words: str, times: int, *, timeout_s: float) -> None:
+        """Wait until the program has begun `times` lines with `words`; AssertionError with the screen when it does not."""
+        deadline = time.monotonic() + timeout_s
+        while self.text().replace("\r", "\n").count(f"\n{words}") < times:
+            alive = self.read(0.2)
+            assert alive and time.monotonic() < deadline, f"{words!r} did not come {times} times; the screen:\n{self.text()}"
+
     def type(self, keys: str) -> None:
         """Press keys; Enter is a carriage return."""
         os.write(self.number, keys.encode())

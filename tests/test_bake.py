@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,16 @@ def test_a_stop_at_a_step_that_saves_loses_no_file(tmp_path, monkeypatch, at):
     assert result(tmp_path)["status"] == "done"
     assert result(tmp_path)["files"] == ["style-000001.safetensors", "style.safetensors"]
     assert (tmp_path / "out/style.safetensors").exists()
+
+
+def test_the_end_time_stops_it_with_the_state_saved_and_the_next_start_goes_on(tmp_path):
+    baking.profile_file(tmp_path)
+    with baking.one_thread():
+        with pytest.raises(errors.Stopped, match="the end that was given"):
+            baked(tmp_path, end=datetime.now())
+        assert (result(tmp_path)["status"], result(tmp_path)["exit_code"], result(tmp_path)["step"]) == ("stopped", 13, 1)
+        assert baked(tmp_path, end=datetime.now() + timedelta(days=1)) == 0
+    assert result(tmp_path)["status"] == "done"
 
 
 def test_a_diverged_run_says_so_in_its_result(tmp_path, monkeypatch):

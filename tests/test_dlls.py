@@ -109,6 +109,14 @@ def test_another_file_of_that_name_is_refused_by_its_hash(tmp_path, offline):
     assert "Expected sha256" in (tmp_path / "setup.log").read_text(encoding="utf-8")
 
 
+def test_a_dll_that_takes_the_process_with_it_is_trouble_too(tmp_path, offline, capsys):
+    env = made_up_torch.environment(tmp_path / "venv", {"cudnn64_9.dll": made_up_torch.dll("x", (9, 1, 0, 70))})
+    init = env / "Lib" / "site-packages" / "torch" / "__init__.py"
+    init.write_text(made_up_torch.TORCH.replace("raise OSError", "__import__('os')._exit(5); raise OSError"), encoding="utf-8")
+    assert mend(env, offline, tmp_path, thorough=False)
+    assert "torch does not load: it does not import: code 5" in capsys.readouterr().err
+
+
 def test_a_step_that_imports_is_tried_again_after_the_mending(tmp_path, offline):
     env = made_up_torch.environment(tmp_path / "venv", {})
     more = {"log": lambda: tmp_path / "setup.log", "temp": tmp_path / "_tmp-1"}
@@ -128,8 +136,7 @@ def test_nothing_is_to_do_on_linux(tmp_path, monkeypatch):
 def test_the_proof_runs_in_the_real_environment():
     """The real torch and bitsandbytes of this Python; on the CPU build nothing is asked of cuDNN."""
     pytest.importorskip("bitsandbytes")
-    code = f"MODEL = {dlls.TINY_MODEL!r}\n{dlls.PROOF_CODE}"
-    proof = json.loads(installer.imported(sys.executable, code))
+    proof = json.loads(installer.imported(sys.executable, dlls.proof_code()))
     assert proof["torch"] == "" and proof["eight_bit"] == ""
 
 

@@ -4,133 +4,111 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from lorabake import doctor, hardware, installer, paths, torch_builds, venvs
+from lorabake import doctor, doctor_ask, doctor_folder, doctor_table, hardware, installer, paths, venvs
 from lorabake.errors import UserError
 
-DATA = Path(__file__).parent / "data" / "nvidia_smi"
-CPU = {"python": "3.12.1", "torch": "2.13.0+cpu", "cuda": None, "card": "", "trouble": "", "eight_bit": ""}
-ON_CARD = {**CPU, "torch": "2.13.0+cu130", "cuda": "13.0", "card": "NVIDIA GeForce RTX 4090"}
+TORCH = {"python": "3.12.1", "version": "2.13.0+cpu", "cuda": None, "cards": [], "trouble": ""}
 
 
-def seen(file):
-    text = (DATA / file).read_text(encoding="utf-8")
-    found = tuple(hardware.parse(text))
-    return hardware.Seen(found, "" if found else text.splitlines()[0])
+@pytest.fixture
+def quick(monkeypatch):
+    """No program is started."""
+    monkeypatch.setattr(doctor_ask, "ask", lambda python, **_: {"torch": TORCH})
+    monkeypatch.setattr(hardware, "look", lambda: hardware.Seen(()))
 
 
-def card_rows(file, told):
-    answer = seen(file)
-    choice = torch_builds.choose(answer, torch_builds.rows(windows=True))
-    return {check.name: check for check in [*doctor.card_checks(answer, choice, told), doctor.torch_check(answer, choice, told)]}
+def named(rows):
+    return {row.name: row for row in rows}
 
 
-def test_a_good_card():
-    rows = card_rows("rtx4090.csv", ON_CARD)
-    assert {check.status for check in rows.values()} == {"OK"}
-    assert "RTX 4090, 24.0 GiB (22.2 free), compute 8.9" in rows["graphics card"].found
-    assert rows["driver"].found == "591.44"
-    assert "computes on NVIDIA GeForce RTX 4090" in rows["torch"].found
+def test_rows_stand_in_the_order_of_their_numbers(quick):
+    numbers = [doctor_table.number_of(row.name) for row in doctor.checks()]
+    assert numbers == sorted(numbers)
 
 
-def test_no_card_is_a_warning():
-    rows = card_rows("no_devices.txt", CPU)
-    assert rows["graphics card"].status == "FAIL"  # there is a driver, and it finds nothing
-    none = hardware.Seen(())
-    choice = torch_builds.choose(none, torch_builds.rows(windows=True))
-    (check,) = doctor.card_checks(none, choice, CPU)
-    assert (check.status, check.found) == ("WARN", "no NVIDIA card")
-    assert doctor.torch_check(none, choice, CPU).status == "OK"
+@pytest.mark.parametrize(
+    "error", [PermissionError("no"), UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), UserError("what\nmore"), KeyError("x")]
+)
+def test_a_check_that_itself_fails_is_a_warning(quick, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(doctor_folder, "disk_row", fails)
+    monkeypatch.setattr(installer, "broken_packages", fails)
+    row = named(doctor.checks())["disk"]
+    assert (row.status, row.found) == ("WARN", "could not be looked at") and "\n" not in row.cause
 
 
-def test_an_old_driver_fails_with_the_way_out():
-    rows = card_rows("rtx5070ti_572.csv", CPU)
-    assert rows["driver"].status == "FAIL"
-    assert "580.88 or newer" in rows["driver"].found
-    assert "update the driver" in rows["driver"].fix
-
-
-def test_a_card_left_unused_and_one_that_does_not_compute():
-    assert "leaves the card unused" in card_rows("rtx4090.csv", CPU)["torch"].found
-    rows = card_rows("rtx4090.csv", {**ON_CARD, "trouble": "CUDA error: no kernel image"})
-    assert rows["torch"].status == "FAIL"
-    assert card_rows("rtx4090.csv", {**ON_CARD, "eight_bit": "DLL load failed"})["torch"].status == "WARN"
-
-
-def test_folders_that_make_trouble(tmp_path, monkeypatch):
-    assert doctor.folder_checks(tmp_path)[0].status == "OK"
-    assert doctor.folder_checks(tmp_path / "OneDrive - Me")[0].status == "FAIL"
-    (tmp_path / "OneDrive - Me").mkdir()
-    assert "onedrive" in doctor.folder_checks(tmp_path / "OneDrive - Me")[0].found
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "cannot be written" in doctor.folder_checks(tmp_path)[0].found
-    monkeypatch.undo()
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(doctor, "long_paths_enabled", lambda: False)
-    deep = tmp_path / ("x" * 110)
-    deep.mkdir()
-    assert "long path" in doctor.folder_checks(deep)[0].found
-
-
-@pytest.mark.parametrize(("free_gib", "status"), [(100, "OK"), (5, "WARN"), (1, "FAIL")])
-def test_room(free_gib, status, monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "free_bytes", lambda folder: free_gib << 30)
-    assert doctor.disk_check(tmp_path).status == status
-
-
-def test_memory_and_page_file(monkeypatch):
-    monkeypatch.setattr(hardware, "memory_bytes", lambda: {"total": 4 << 30, "free": 1 << 30, "commit_free": 3 << 30})
-    rows = {check.name: check for check in doctor.memory_checks()}
-    assert (rows["memory"].status, rows["page file"].status) == ("WARN", "WARN")
-    assert "Virtual memory" in rows["page file"].fix
-    monkeypatch.setattr(hardware, "memory_bytes", lambda: {"total": 32 << 30, "free": 1 << 30})
-    assert [check.status for check in doctor.memory_checks()] == ["OK"]
-    monkeypatch.setattr(hardware, "memory_bytes", dict)
-    assert doctor.memory_checks()[0].status == "WARN"
-
-
-def test_the_environment_row(tmp_path, monkeypatch):
+def test_no_environment_yet(quick, monkeypatch, tmp_path):
     monkeypatch.delenv("LORABAKE_PYTHON", raising=False)
-    told, check = doctor.environment_check(tmp_path, paths.STACK)
-    assert (told, check.status) == ({}, "WARN")
+    rows = named(doctor.checks(root=tmp_path / "venv"))
+    assert (rows["environment"].status, rows["environment"].action) == ("WARN", "environment")
+    assert not {"packages", "torch", "onnxruntime"} & set(rows)  # one thing to mend, one row
+
+
+def test_an_environment_of_ours(quick, monkeypatch, tmp_path):
+    monkeypatch.delenv("LORABAKE_PYTHON", raising=False)
     monkeypatch.setattr(venvs, "why_not", lambda env, stack: "")
-    paths.write_text(tmp_path / "current.txt", "003")
-    monkeypatch.setattr(installer, "imported", lambda python, code: json.dumps(CPU))
-    told, check = doctor.environment_check(tmp_path, paths.STACK)
-    assert (told, check.status) == (CPU, "OK")
-    monkeypatch.setattr(installer, "broken_packages", lambda env: [Path("numpy-2.dist-info")])
-    assert "damaged: numpy" in doctor.environment_check(tmp_path, paths.STACK)[1].found
+    root = tmp_path / "venv"
+    paths.write_text(root / "current.txt", "003")
+    paths.write_json(root / "003" / venvs.STAMP, {"made": "2026-01-02", "row": "cpu"})
+    python = venvs.python_of(root / "003")
+    python.parent.mkdir()
+    python.write_text("", encoding="utf-8")
+    library = venvs.library_of(root / "003")
+    library.mkdir(parents=True, exist_ok=True)
+    rows = named(doctor.checks(root=root))
+    assert rows["environment"].found == "003: made 2026-01-02"
+    assert rows["packages"].status == "FAIL" and rows["packages"].action == "packages"
+    (library / "numpy-2.dist-info").mkdir()
+    assert "003 is damaged: numpy" in named(doctor.checks(root=root))["environment"].found
 
-    def fails(python, code):
-        raise UserError("it does not import: no torch")
 
+def test_ones_own_python_is_not_mended_by_making_another(quick, monkeypatch):
     monkeypatch.setenv("LORABAKE_PYTHON", "current")
-    monkeypatch.setattr(installer, "imported", fails)
-    assert doctor.environment_check(tmp_path, paths.STACK)[1].status == "FAIL"
+    monkeypatch.setattr(doctor_ask, "ask", lambda python, **_: {"torch": {"trouble": "No module named torch"}})
+    monkeypatch.setattr(doctor.environment, "check_running", lambda: (_ for _ in ()).throw(UserError("x", allowed="missing: torch")))
+    rows = named(doctor.checks())
+    assert (rows["environment"].status, rows["environment"].found) == ("FAIL", "missing: torch")
+    assert "pip install -r" in rows["environment"].command
+    assert not rows["environment"].action and "torch" not in rows
+    monkeypatch.setattr(doctor.environment, "check_running", lambda: None)
+    row = named(doctor.checks())["torch"]
+    assert row.status == "FAIL" and not row.action
 
 
-def test_the_table_and_the_exit_code():
-    found = [doctor.Check("Python", "OK", "3.12.1"), doctor.Check("graphics card", "FAIL", "no driver", "update it")]
-    text = doctor.to_text(found)
-    assert text.splitlines() == ["OK    Python         3.12.1", "FAIL  graphics card  no driver", " " * 21 + "-> update it"]
-    assert text.isascii()
-    assert doctor.exit_code(found) == 1
-    assert doctor.exit_code(found[:1]) == 0
-    assert json.loads(doctor.to_json(found))[1]["fix"] == "update it"
+def test_every_row_that_fails_has_a_cause_and_a_fix(quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor_folder, "writable", lambda folder: "no permission")
+    monkeypatch.setattr(paths, "free_bytes", lambda folder: 1)
+    monkeypatch.setattr(hardware, "look", lambda: hardware.Seen((), "NVML: Driver Not Loaded"))
+    bad = doctor_table.problems(doctor.checks(root=tmp_path / "venv"))
+    assert {row.name for row in bad} >= {"folder", "disk", "graphics card"}
+    assert [row for row in bad if not row.cause or not (row.fix or row.command)] == []
+
+
+def run_bare(tmp_path, *words):
+    """The real script, from another folder, with a Python that has nothing installed."""
+    outside = {name: value for name, value in os.environ.items() if name not in {"LORABAKE_PYTHON", "PYTHONPATH"}}
+    command = [getattr(sys, "_base_executable", sys.executable), "-S", str(paths.ROOT / "py" / "setup.py"), "--check", *words]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path, env=outside, check=False)
 
 
 def test_the_check_runs_on_a_bare_python_and_changes_nothing(tmp_path):
-    """The real script, from another folder, with a Python that has nothing installed."""
     before = sorted(str(path) for path in (paths.ROOT / "venv").glob("*")) if paths.VENV.exists() else []
-    outside = {name: value for name, value in os.environ.items() if name not in {"LORABAKE_PYTHON", "PYTHONPATH"}}
-    command = [getattr(sys, "_base_executable", sys.executable), "-S", str(paths.ROOT / "py" / "setup.py"), "--check", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path, env=outside, check=False)
+    done = run_bare(tmp_path, "--json")
     rows = json.loads(done.stdout)
     assert done.returncode == int(any(row["status"] == "FAIL" for row in rows)), done.stderr
-    assert {"Python", "folder", "disk", "memory", "environment", "graphics card", "torch", "pocket model"} <= {row["name"] for row in rows}
-    assert all(row["fix"] for row in rows if row["status"] == "FAIL")
+    wanted = {"Python", "folder", "neighbours", "disk", "memory", "environment", "graphics card", "pocket model"}
+    assert wanted <= {row["name"] for row in rows}
+    assert all(row["fix"] and row["cause"] for row in rows if row["status"] == "FAIL")
     after = sorted(str(path) for path in (paths.ROOT / "venv").glob("*")) if paths.VENV.exists() else []
     assert before == after
+
+
+def test_one_row_is_asked_for(tmp_path):
+    done = run_bare(tmp_path, "--fix", "disk")
+    assert "disk" in done.stdout and "Python" not in done.stdout, done.stderr
+    assert run_bare(tmp_path, "-Fix", "none").returncode == 2

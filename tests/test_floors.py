@@ -19,19 +19,23 @@ FLOORS: tuple[tuple[str, str], ...] = (
     # standard library only: these run before anything is installed
     (
         "F0",
-        "switching console wording kinds tag_words flatten_words lora_words convert_words extract_words setup_words pe_version dll_needs",
+        "switching console closing wording kinds typed_paths pickers tag_words train_words flatten_words lora_words convert_words "
+        "extract_words setup_words pe_version dll_needs web_mark policies magick shell_links",
     ),
-    ("F0", "web_mark policies magick shell_links"),
-    ("F0", "errors"),
-    ("F0", "paths hardware asking shortcuts"),
+    ("F0", "errors doctor_table"),
+    ("F0", "disks doctor_system"),
+    ("F0", "paths hardware asking shortcuts night_times power"),
+    ("F0", "path_rules registration when_done"),
+    ("F0", "doctor_windows scheduler task_notes toast"),
     ("F0", "venvs torch_builds"),
-    ("F0", "installer pythons setup_lock release dll_files accelerate_config"),
+    ("F0", "installer pythons setup_lock release pins doctor_folder dll_files accelerate_config"),
     ("F0", "dlls kept release_files"),
     ("F0", "release_source release_git offline"),
     ("F0", "releases workshop"),
     ("F0", "offline_make"),
     ("F0", "builder"),
     ("F0", "environment offers"),
+    ("F0", "doctor_ask doctor_environment doctor_fixes"),
     ("F0", "doctor dropped"),
     ("F0", "setup_job"),
     # plain facts, pictures, captions, settings; no torch up to F2
@@ -49,7 +53,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F1", "model_kinds families.anchors"),
     ("F1", "model_facts"),
     ("F1", "families"),
-    ("F1", "settings"),
+    ("F1", "settings settings_asked"),
     (
         "F2",
         "journal picture_facts locks kohya profile_checks plan_costs plan_prompts scan_layout runlog report_charts sheet prompts",
@@ -65,15 +69,21 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F2", "plan_checked"),
     ("F2", "plan_estimate plan_advice metadata lora_metadata"),
     ("F2", "lora_info_text private_words yaml_lines"),
+    ("F2", "questions"),
+    ("F2", "question_screens drafts answers_file"),
     ("F2", "kohya_metadata"),
     ("F2", "profile_again"),
     ("F2", "plan_settings suggest resize_metadata"),
     ("F2", "plan report_pictures report_run"),
+    ("F2", "answer_checks profile_writing"),
+    ("F2", "new_answers"),
     ("F2", "plan_text report_sheets"),
+    ("F2", "new_profile"),
+    ("F2", "interview"),
     ("F2", "report_parts report_settings check_sheet"),
     ("F2", "report"),
     # torch: device and dtype applied, files, ddpm maths
-    ("F3", "device weights noise"),
+    ("F3", "device weights noise doctor_probe"),
     ("F3", "tensor_files"),
     # families and networks
     ("F4", "upscale_nets networks.lowrank"),
@@ -102,6 +112,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("F6", "redrawing converter extractor"),
     ("F6", "bake"),
     ("F6", "jobs self_test"),
+    ("F6", "night_run"),
+    ("F6", "nights"),
 )
 ROW = {name: index for index, (_, names) in enumerate(FLOORS) for name in names.split()}
 NO_TORCH = ("F0", "F1", "F2")

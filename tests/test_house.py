@@ -20,6 +20,7 @@ BROAD_ALLOWED = {"lorabake/errors.py:run"}
 
 # Modules without a test file of their own name, and where they are tested.
 TESTED_IN = {
+    "answers_file": "test_new_profile",
     "conversion": "test_converter",
     "convert_plan": "test_converter",
     "convert_words": "test_converter",
@@ -170,6 +171,20 @@ def opens_text(method: str, owner: str, node: ast.Call) -> bool:
     mode = node.args[0] if isinstance(node.func, ast.Attribute) and node.args else node.args[1] if len(node.args) > 1 else None
     text = mode.value if isinstance(mode, ast.Constant) and isinstance(mode.value, str) else "r"
     return "b" not in text
+
+
+@each(FILES)
+def test_children_are_started_and_never_forked(path):
+    """Windows cannot fork, and a forked copy of a process with threads or CUDA hangs elsewhere."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        module = getattr(node, "module", "") or ""
+        if any(name.split(".")[0] == "multiprocessing" for name in (*names, module)) or "ProcessPoolExecutor" in names:
+            found.append(f"line {node.lineno}: multiprocessing")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr.startswith("fork"):
+            found.append(f"line {node.lineno}: os.{node.attr}")
+    assert not found
 
 
 @each(FILES)

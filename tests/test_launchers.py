@@ -16,7 +16,7 @@ import tools
 ROOT = tools.ROOT
 LAUNCHERS = {"train.ps1": "py/train.py", "tag.ps1": "py/tag.py", "convert.ps1": "py/convert.py", "extract.ps1": "py/extract.py"}
 WITHOUT_A_NAME = {"train.ps1": "profile-path", "tag.ps1": "dataset", "convert.ps1": "path"}  # what Python takes as it is
-SCRIPTS = [*LAUNCHERS, "ps/launch.psm1"]
+SCRIPTS = [*LAUNCHERS, "ps/launch.psm1", "ps/toast.ps1"]
 DOORS = {"info": "file", "merge": "lora", "resize": "file", "scrub": "file", "import": "file"}  # of convert.ps1 to lora.py
 ONLY_OF_THE_LAUNCHER = {"no-pause"}
 MOST_LINES_OF_CODE = 16
@@ -289,6 +289,25 @@ def test_after_control_c_explorers_window_stays_open_too(copy):
         assert window.read(1), "it did not wait"
         window.type("\r")
         window.wait(timeout_s=30)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+@pytest.mark.parametrize(("answer", "wanted"), [("exit 13", 13), ("exit 20", 20)])
+def test_after_control_c_the_code_is_pythons(copy, answer, wanted):
+    """As the Task Scheduler starts it; PowerShell's own answer to Ctrl-C would be another code."""
+    from terminal import Terminal
+
+    (copy / "py" / "train.py").write_text(f"{SLEEPER}    raise SystemExit({answer.split()[1]})\n", encoding="utf-8")
+    with Terminal([tools.powershell(), "-NoProfile", "-File", str(copy / "train.ps1"), "a.yaml"], cwd=copy) as window:
+        window.expect("sleeping", timeout_s=60)
+        for _ in range(10):
+            window.type("\x03")
+            deadline = time.monotonic() + 3
+            while "state saved" not in window.text() and time.monotonic() < deadline and window.read(0.2):
+                pass
+            if "state saved" in window.text():
+                break
+        assert window.wait(timeout_s=30) == wanted, window.text()
 
 
 @pytest.mark.parametrize("words", [["profiles/demo.yaml", "-PlanOnly", "-NoPause"]])

@@ -70,6 +70,8 @@ def test_where_nobody_is_the_words_are_said_once(monkeypatch, tmp_path, capsys, 
     offers.finish(tmp_path, "python", made=True)
     said = capsys.readouterr().err
     assert "Shortcuts?" in said and "-Shortcuts" in said and not made
+    offers.finish(tmp_path, "python", made=True, quiet=True)
+    assert "Shortcuts?" not in capsys.readouterr().err, "a launcher set up on its way to a bake"
 
 
 def test_our_scripts_are_freed(monkeypatch, tmp_path, capsys):

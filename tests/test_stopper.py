@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime
 
 import pytest
 
@@ -29,6 +30,41 @@ def test_a_signal_is_an_ask_and_the_second_ends_at_once(number, word):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+def test_the_end_that_was_given_stops(tmp_path):
+    now = [datetime(2026, 12, 2, 6, 59, 59)]
+    stopper = Stopper((), datetime(2026, 12, 2, 7), lambda: now[0])
+    assert stopper.reason() is None
+    now[0] = datetime(2026, 12, 2, 7)
+    assert "07:00" in (stopper.reason() or "")
+    now[0] = datetime(2026, 12, 2, 6)
+    assert stopper.reason(), "a clock that is set back does not take it back"
+
+
+def test_a_closing_window_asks_to_stop_and_an_earlier_reason_stays():
+    stopper = Stopper(())
+    stopper.on_closing("the log-off")
+    stopper.on_closing("the closed window")
+    assert stopper.reason() == "the log-off"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
+def test_a_closed_terminal_asks_to_stop_but_not_under_nohup():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        stopper = Stopper(())
+        with stopper.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stopper.reason() == "the closed window"
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stopper = Stopper(())
+        with stopper.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stopper.reason() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_come_back_after_an_error():

@@ -9,6 +9,7 @@ import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,14 @@ class Job:
     saved: list[Path] = field(default_factory=list)
     step: int = 0
     kit: trainer.Kit | None = None
+    end: datetime | None = None
 
 
-def bake(plan: Plan, *, fresh: bool = False) -> int:
-    """Bake the plan; 0 when the LoRA is there. Raises the LorabakeError that ends it otherwise, after result.json says so."""
+def bake(plan: Plan, *, fresh: bool = False, end: datetime | None = None) -> int:
+    """Bake the plan, until `end` by this PC's clock at most; 0 when the LoRA is there.
+
+    Raises the LorabakeError that ends it otherwise, after result.json says so.
+    """
     output = Path(plan.output)
     require_writable(output)
     memory = hashes.HashMemory(output / ".cache" / "hashes.json")
@@ -80,17 +85,17 @@ def bake(plan: Plan, *, fresh: bool = False) -> int:
         tell_decision(decision)
         runs.begin(decision, identity, plan.output, plan.name)
         paths.write_text(decision.folder / "plan.json", plan.to_json())
-        return bake_in(plan, decision.folder, memory, content_hashes)
+        return bake_in(plan, decision.folder, memory, content_hashes, end)
 
 
-def bake_in(plan: Plan, folder: Path, memory: hashes.HashMemory, content_hashes: list[str]) -> int:
+def bake_in(plan: Plan, folder: Path, memory: hashes.HashMemory, content_hashes: list[str], end: datetime | None) -> int:
     """Everything after the run folder is chosen; whatever ends it, result.json tells the truth."""
     started_at = time.time()
     write_result(folder, {"status": "running", "started_at": started_at})
     state = states.newest(folder / "state", console.say)
     start = int(state.progress["step"]) if state else 0
     with runlog.RunLog(folder / "log.jsonl", up_to=start if state else -1) as log, ThreadPoolExecutor(max_workers=1) as background:
-        job = Job(plan, folder, log, background.submit(memory.of_model, Path(plan.base.path)), started_at)
+        job = Job(plan, folder, log, background.submit(memory.of_model, Path(plan.base.path)), started_at, end=end)
         log.add(
             "start", step=start, time=started_at, total_steps=plan.total_steps, python=platform.python_version(), torch=torch.__version__
         )
@@ -110,7 +115,7 @@ def bake_in(plan: Plan, folder: Path, memory: hashes.HashMemory, content_hashes:
 def cook(job: Job, state: states.State | None, content_hashes: list[str]) -> None:
     """Load, cache, train to the end, draw. Raises Stopped when asked to stop, with the state saved."""
     plan, folder = job.plan, job.folder
-    stopper = Stopper((folder / "stop", folder.parent / "stop"))
+    stopper = Stopper((folder / "stop", folder.parent / "stop"), job.end)
     with stopper.listening():
         kit = job.kit = lay_out(plan, content_hashes)
         gallery = Gallery(plan, kit, folder, job.base_hashes)
@@ -225,8 +230,11 @@ def keep_last(job: Job) -> None:
     keep = job.plan.save.keep_last or 0
     best = chosen(job)
     for path in [p for p in job.saved[:-keep] if p != best]:
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.stem}.preview.png").unlink(missing_ok=True)
+        try:
+            path.with_name(f"{path.stem}.preview.png").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        except PermissionError:  # Windows: a web UI has it open; the next save tries again
+            continue
         job.saved.remove(path)
 
 
@@ -295,10 +303,14 @@ def copy_to_ui(job: Job) -> None:
         if not source.exists():
             continue
         place = target / source.name
-        if place.exists() and place.read_bytes() != source.read_bytes():
-            place.rename(place.with_name(f"{place.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}{place.suffix}"))
-        with paths.replacing(place) as aside:
-            shutil.copyfile(source, aside)
+        try:
+            if place.exists() and place.read_bytes() != source.read_bytes():
+                paths.move(place, place.with_name(f"{place.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}{place.suffix}"))
+            with paths.replacing(place) as aside:
+                shutil.copyfile(source, aside)
+        except (PermissionError, UserError):  # the LoRA is baked all the same
+            console.say(f"{place} is open in another program: {source.name} is not copied there, do it by hand")
+            return
     console.say(f"copied to {target}")
 
 

@@ -11,6 +11,7 @@ import logging
 import shutil
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 PLAIN_EVERY_S = 10.0  # between two progress lines where the output is a file or a pipe
@@ -29,8 +30,9 @@ def prepare() -> None:
 
 
 def say(text: str) -> None:
-    """One message for the person, on stderr."""
-    _write(sys.stderr, text)
+    """One message for the person, on stderr. Where its window was closed nobody reads it, and the work goes on to its end."""
+    with suppress(OSError):
+        _write(sys.stderr, text)
 
 
 def result(text: str) -> None:
@@ -108,8 +110,7 @@ class Bar:
         if self.live or self.shown_done != self.done:
             self._show(time.monotonic())
         if self.live:
-            sys.stderr.write("\n")
-            sys.stderr.flush()
+            say("")
         self.shown_at = None
 
     def _show(self, now: float) -> None:
@@ -131,5 +132,6 @@ class Bar:
 def rewrite(line: str) -> None:
     """Draw over the current terminal line on stderr, cut to its width (a wrapped line could not be redrawn)."""
     width = shutil.get_terminal_size().columns - 1
-    sys.stderr.write("\r" + line[:width].ljust(width))
-    sys.stderr.flush()
+    with suppress(OSError):  # see say
+        sys.stderr.write("\r" + line[:width].ljust(width))
+        sys.stderr.flush()

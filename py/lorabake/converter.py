@@ -6,16 +6,17 @@ Not here: what a file becomes (convert_plan.py), writing and comparing (conversi
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from lorabake import asking, console, conversion, convert_plan, convert_words, images, model_kinds, modelfile, paths, tensor_files
+from lorabake import asking, console, conversion, convert_plan, convert_words, images, model_kinds, modelfile, paths, pickers, tensor_files
 from lorabake.errors import UsageError, UserError
 from lorabake.flatten_words import parse as flatten_words
 from lorabake.model_kinds import FileKind
 
 EXTENSIONS = (".pt", ".ckpt", ".bin", ".pth", ".safetensors")
 PROPOSED = "fp16"
-WHICH = "Which model file or folder? Drag it here, then Enter. Empty: stop."
+WHICH = "Which model files? One or several, or a folder of them."
 LEAST_SHOWN_BYTES = 200 * 2**20  # less takes a second or two: no progress is shown
 # The parts of a Diffusers folder have fixed names in each format.
 FIXED_NAMES = {"pytorch_model": "model"}
@@ -42,7 +43,7 @@ class Found:
 
 def main(options: Namespace) -> int:
     """Exit code of py/convert.py: 0, or 1 when a file could not be converted; the others are all the same."""
-    given = options.path or [asking.required(WHICH, lacking="no file was named", todo="python py/convert.py FILE")]
+    given = options.path or asked_paths()
     precision = options.precision or (asked_precision() if not options.path else "keep")
     found, pictures = find([Path(path) for path in given], recursive=options.recursive)
     code = flatten(pictures, dry_run=options.dry_run) if pictures else 0
@@ -57,6 +58,12 @@ def main(options: Namespace) -> int:
         tally[outcome] = tally.get(outcome, 0) + 1
     console.result(", ".join(f"{number} {words}" for words, number in tally.items()))
     return 1 if "refused" in tally else code
+
+
+def asked_paths() -> list[str]:
+    """Where nothing was typed, as after a right-click. Raises UsageError where nobody answers."""
+    pick = partial(pickers.files, "Model files", pickers.MODELS)
+    return asking.required_paths(WHICH, lacking="no file was named", todo="python py/convert.py FILE", pick=pick)
 
 
 def asked_precision() -> str:

@@ -24,9 +24,10 @@ REPAIR, UNDO = "python py/setup.py", "python py/setup.py --undo-dlls"
 TINY_MODEL = (
     "08083a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02080142040a00100d"
 )
+NOTHING_TOLD = {"torch": "", "cuda": "", "cudnn": 0, "cudnn_trouble": "", "eight_bit": "", "onnxruntime": ""}
 PROOF_CODE = """
 import json
-told = {"torch": "", "cuda": "", "cudnn": 0, "cudnn_trouble": "", "eight_bit": "", "onnxruntime": ""}
+told = dict(NOTHING_TOLD)
 
 def last(error):
     lines = [line for line in str(error).splitlines() if line.strip()]
@@ -52,19 +53,20 @@ else:
         from bitsandbytes.cextension import lib
         if "Error" in type(lib).__name__:  # it puts one that only complains in the place of a library that does not load
             told["eight_bit"] = " ".join(lib.formatted_error.split())[:300]
-    except Exception as error:
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
         told["eight_bit"] = last(error)
     if card:
         import contextlib, io
         import onnxruntime
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            from onnxruntime.capi import onnxruntime_pybind11_state as its
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
                     onnxruntime.preload_dlls()
                 session = onnxruntime.InferenceSession(bytes.fromhex(MODEL), providers=["CUDAExecutionProvider"])
                 if session.get_providers()[0] != "CUDAExecutionProvider":
                     told["onnxruntime"] = "its CUDA libraries do not load"
-            except Exception as error:
+            except (its.Fail, its.RuntimeException, its.EPFail, RuntimeError, OSError, ValueError) as error:
                 told["onnxruntime"] = last(error)
 print("told " + json.dumps(told))
 """
@@ -143,9 +145,17 @@ def onnxruntime_cuda(env: Path) -> int:
     return int(found[1]) if found else 0
 
 
+def proof_code() -> str:
+    """The program of the proof."""
+    return f"MODEL = {TINY_MODEL!r}\nNOTHING_TOLD = {NOTHING_TOLD!r}\n{PROOF_CODE}"
+
+
 def prove(env: Path) -> dict[str, Any]:
     """What loading tells, in a process of its own: torch, cuDNN (a convolution on the card), bitsandbytes' library, onnxruntime's."""
-    return dict(json.loads(installer.imported(python_of(env), f"MODEL = {TINY_MODEL!r}\n{PROOF_CODE}")))
+    try:
+        return dict(json.loads(installer.imported(python_of(env), proof_code())))
+    except UserError as error:  # a DLL can take the whole process with it
+        return {**NOTHING_TOLD, "torch": error.what}
 
 
 def python_of(env: Path) -> Path:

@@ -1,212 +1,199 @@
 """`setup.py --check`: what is well with this machine and what is not, a row each, with cause and fix. Changes nothing.
 
-Not here: making the environment (builder.py). Standard library only.
+Here the facts are gathered and the rows put together; what a fact means is said in doctor_folder.py, doctor_system.py and
+doctor_environment.py, how rows look in doctor_table.py, what --fix does in doctor_fixes.py. Standard library only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
+import subprocess
 import sys
-from dataclasses import asdict, dataclass
+import sysconfig
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
-from lorabake import console, hardware, installer, paths, pythons, torch_builds, venvs
-from lorabake.errors import UserError
+from lorabake import (
+    disks,
+    dlls,
+    doctor_ask,
+    doctor_environment,
+    doctor_folder,
+    doctor_system,
+    doctor_windows,
+    environment,
+    hardware,
+    installer,
+    magick,
+    paths,
+    pins,
+    pythons,
+    torch_builds,
+    venvs,
+    web_mark,
+)
+from lorabake.doctor_table import WARN, Check, number_of
+from lorabake.errors import LorabakeError, UserError
 
-OK, WARN, FAIL = "OK", "WARN", "FAIL"
-GIB = 1 << 30
-LITTLE_DISK, LITTLE_MEMORY_GIB, LITTLE_COMMIT = 10 * GIB, 7.5, 12 * GIB
-LONG_ROOT = 100  # characters; packages nest up to 130 deeper, and Windows ends at 260
-PAGE_FILE = "Windows settings, System, About, Advanced system settings, Performance, Advanced, Virtual memory: let Windows manage it"
-SYNCED = ("onedrive", "dropbox", "google drive", "icloud")
-CODE = """
-import json, sys, torch
-told = {"python": sys.version.split()[0], "torch": torch.__version__, "cuda": torch.version.cuda}
-told.update(card="", trouble="", eight_bit="")
-if torch.version.cuda:
-    try:
-        torch.ones(8, device="cuda").sum().item()
-        told["card"] = torch.cuda.get_device_name(0)
-        import bitsandbytes
-    except ImportError as error:
-        told["eight_bit"] = str(error).splitlines()[0]
-    except (RuntimeError, AssertionError) as error:
-        told["trouble"] = str(error).splitlines()[0]
-print("told " + json.dumps(told))
-"""
+WINDOWS = os.name == "nt"
+SETUP = doctor_environment.setup_command(windows=WINDOWS)
+STARTED = "setup.bat -Check" if WINDOWS else "python3 py/setup.py --check"
+# What a look at a machine can meet: no right, an odd locale, a call that this Windows lacks, a program that does not end.
+FAILURES = (OSError, ValueError, LookupError, ImportError, AttributeError, TypeError, subprocess.SubprocessError, LorabakeError)
+Made = Union[Check, Iterable[Check], None]  # noqa: UP007  (old Pythons read this file too)
 
 
 @dataclass(frozen=True)
-class Check:
-    """One row: `status` is OK, WARN or FAIL; `fix` is empty where nothing is to do."""
+class Environment:
+    """Which Python is looked at. `python` None: there is none that could be asked. `row`: its torch's row of torch.json, '' unknown."""
 
     name: str
-    status: str
-    found: str
-    fix: str = ""
+    python: Path | None
+    library: Path
+    ours: Path | None  # its folder when lorabake made it
+    reason: str = ""
+    told: str = ""
+    row: str = ""
+    stack: Path = paths.STACK
 
 
 def checks(*, root: Path = paths.VENV, stack: Path = paths.STACK) -> list[Check]:
-    """Every check, in the order in which to mend things."""
-    seen = hardware.look()
-    told, environment = environment_check(root, stack)
-    choice = torch_builds.choose(seen, torch_builds.rows(table=stack / venvs.TORCH))
-    rows = [python_check(), *folder_checks(root.parent), disk_check(root), *memory_checks(), environment]
-    return [*rows, *card_checks(seen, choice, told), torch_check(seen, choice, told), model_check()]
+    """Every row, in the order of the numbers."""
+    env = environment_of(root, stack)
+    with ThreadPoolExecutor(1) as pool:  # importing torch takes seconds, in which the rest is looked at
+        asked = pool.submit(doctor_ask.ask, env.python) if env.python and not env.reason else None
+        rows = [*machine_rows(root.parent, env), *environment_rows(env)]
+        told = asked.result() if asked else {}
+    rows += card_rows(env, told)
+    if env.name and not env.ours:  # setup would make another one, which LORABAKE_PYTHON=current then does not use
+        rows = [replace(row, action="") if row.action in doctor_environment.ACTIONS else row for row in rows]
+    return sorted(rows, key=lambda check: number_of(check.name))
 
 
-def python_check() -> Check:
-    """The running Python, or another that fits."""
-    version = platform.python_version()
-    if pythons.fits(sys.version_info[:2]) and sys.maxsize > 2**32:
-        return Check("Python", OK, f"{version}, {sys.executable}")
+def guarded(name: str, make: Callable[[], Made]) -> list[Check]:
+    """The rows of one check; one that cannot be made says so itself."""
     try:
-        path, other = pythons.base_python()
-    except UserError as error:
-        return Check("Python", FAIL, error.what, error.todo)
-    return Check("Python", OK, f"{version} does not fit, but {other} is there: {path}")
+        made = make()
+        return [made] if isinstance(made, Check) else list(made or ())
+    except FAILURES as error:
+        lines = str(error).splitlines()
+        words = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        return [Check(name, WARN, "could not be looked at", words, "nothing, if bakes run")]
 
 
-def folder_checks(folder: Path) -> list[Check]:
-    """Whether our folder can be written, and what makes trouble in its path."""
+def environment_of(root: Path, stack: Path) -> Environment:
+    """The environment that bakes run in, or with LORABAKE_PYTHON=current the running Python."""
+    if os.environ.get(environment.CHOICE) == "current":
+        library = Path(sysconfig.get_path("purelib"))
+        try:
+            environment.check_running()
+        except UserError as error:
+            return Environment(f"{environment.CHOICE}=current", Path(sys.executable), library, None, error.allowed)
+        return Environment(f"{environment.CHOICE}=current", Path(sys.executable), library, None, told=sys.prefix)
+    env = venvs.current(root)
+    reason = venvs.why_not(env, stack)
+    if env is None:
+        return Environment("", None, root, None, reason)
+    stamp = venvs.read_stamp(env)
+    python = venvs.python_of(env)
+    made = f"made {stamp['made']}" if stamp.get("made") else ""
+    usable = python if stamp and python.exists() else None
+    return Environment(env.name, usable, venvs.library_of(env), env, reason, made, str(stamp.get("row") or ""), venvs.stack_of(env, stack))
+
+
+def machine_rows(folder: Path, env: Environment) -> list[Check]:
+    """What is known without an environment."""
     text = str(folder)
-    if not os.access(folder, os.W_OK):
-        fix = "move it into a folder of your own; on Windows not below Program Files"
-        return [Check("folder", FAIL, f"{text} cannot be written", fix)]
-    synced = [name for name in SYNCED if name in text.lower()]
-    if synced:
-        return [Check("folder", WARN, f"{text} is copied to a cloud by {synced[0]}", "move lorabake to a folder that is not synchronised")]
-    if sys.platform == "win32" and len(text) > LONG_ROOT and not long_paths_enabled():
-        return [Check("folder", WARN, f"{text} is a long path", "move lorabake to a short one, such as C:\\lorabake")]
-    return [Check("folder", OK, text)]
-
-
-def long_paths_enabled() -> bool:
-    """Whether Windows is set to allow paths of more than 260 characters; True elsewhere."""
-    if sys.platform != "win32":
-        return True
-    import winreg
-
-    try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
-            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
-    except OSError:
-        return False
-
-
-def disk_check(root: Path) -> Check:
-    """Room for the environment, models and caches."""
-    free = paths.free_bytes(root)
-    status = OK if free > LITTLE_DISK else WARN if free > LITTLE_DISK / 5 else FAIL
-    return Check(
-        "disk",
-        status,
-        f"{console.size(free)} free",
-        "" if status == OK else "make room: an environment with CUDA needs 10 GB, one without 3 GB",
-    )
-
-
-def memory_checks() -> list[Check]:
-    """Memory, and on Windows what may still be promised: loading a 4 GB model fails there with error 1455 when the page file is small."""
+    rows = guarded("Python", python_row)
+    rows += guarded("folder", lambda: doctor_folder.folder_row(text, doctor_folder.writable(folder), os.environ, windows=WINDOWS))
+    rows += guarded("neighbours", lambda: _neighbours(folder))
+    rows += guarded("disk", lambda: doctor_folder.disk_row(paths.free_bytes(folder), disks.disk_of(folder)))
     memory = hardware.memory_bytes()
-    if not memory:
-        return [Check("memory", WARN, "the amount cannot be read")]
-    total_gib = memory["total"] / GIB
-    status = OK if total_gib >= LITTLE_MEMORY_GIB else WARN
-    rows = [
-        Check(
-            "memory", status, f"{total_gib:.1f} GiB", "" if status == OK else "close other programs while baking; a 4 GB model needs 8 GiB"
-        )
-    ]
-    if "commit_free" in memory:
-        free = memory["commit_free"]
-        rows.append(
-            Check(
-                "page file", OK if free > LITTLE_COMMIT else WARN, f"{console.size(free)} left", "" if free > LITTLE_COMMIT else PAGE_FILE
-            )
-        )
+    rows += guarded("memory", lambda: doctor_system.memory_row(memory))
+    pocket = paths.MODELS / "pocket.safetensors"
+    rows += guarded("pocket model", lambda: doctor_environment.model_row(str(pocket), pocket.stat().st_size if pocket.is_file() else 0))
+    if WINDOWS:
+        rows += windows_rows(folder, env, memory)
     return rows
 
 
-def environment_check(root: Path, stack: Path) -> tuple[dict[str, Any], Check]:
-    """What the environment tells of its torch ({} when it cannot), and its row."""
-    python, name = Path(sys.executable), "LORABAKE_PYTHON=current"
-    if os.environ.get("LORABAKE_PYTHON") != "current":
-        env = venvs.current(root)
-        reason = venvs.why_not(env, stack)
-        fix = "python py/setup.py"
-        if env is None or reason:
-            return {}, Check("environment", WARN if env is None else FAIL, reason, f"{fix} (any bake does it too)")
-        broken = installer.broken_packages(env)
-        if broken:
-            return {}, Check("environment", FAIL, f"{env.name} is damaged: {', '.join(info.name for info in broken[:5])}", fix)
-        python, name = venvs.python_of(env), f"{env.name}, made {venvs.read_stamp(env).get('made', '')}"
+def python_row() -> Check:
+    """The running Python, or another that fits."""
+    version = platform.python_version()
+    if pythons.fits(sys.version_info[:2]) and sys.maxsize > 2**32:
+        return doctor_environment.python_row(version, sys.executable, None, "")
     try:
-        told = json.loads(installer.imported(python, CODE))
+        path, other = pythons.base_python()
     except UserError as error:
-        return {}, Check("environment", FAIL, error.what, "python py/setup.py")
-    return told, Check("environment", OK, f"{name}: Python {told['python']}, torch {told['torch']}")
+        return doctor_environment.python_row(version, sys.executable, None, error.what)
+    return doctor_environment.python_row(version, sys.executable, f"{other}, {path}", "")
 
 
-def card_checks(seen: hardware.Seen, choice: torch_builds.Choice, told: dict[str, Any]) -> list[Check]:
-    """A row per NVIDIA card, and one for its driver."""
-    if seen.problem:
-        return [Check("graphics card", FAIL, seen.problem, torch_builds.UPDATE_DRIVER)]
-    if not seen.cards:
-        return [Check("graphics card", WARN, "no NVIDIA card", "none needed for the demo; real models bake slowly on the CPU")]
-    rows = [
-        Check(
-            "graphics card",
-            OK,
-            f"{card.index}: {card.name}, {card.vram_gib:.1f} GiB ({card.free_gib:.1f} free), compute {card.compute_text}",
-        )
-        for card in seen.cards
-    ]
-    first = choice.warning.splitlines()
-    status = OK if not first else WARN if choice.builds[0].compute else FAIL
-    return [*rows, Check("driver", status, first[0] if first else seen.cards[0].driver_text, torch_builds.UPDATE_DRIVER if first else "")]
+def _neighbours(folder: Path) -> Check:
+    name, above = doctor_folder.neighbours(folder)
+    return doctor_folder.neighbours_row(str(folder), name, str(above), windows=WINDOWS)
 
 
-def torch_check(seen: hardware.Seen, choice: torch_builds.Choice, told: dict[str, Any]) -> Check:
-    """Whether torch computes where it should."""
-    if not told:
-        return Check("torch", WARN, "not known without an environment")
-    if told["trouble"]:
-        return Check("torch", FAIL, f"{told['torch']} does not compute on the card: {told['trouble']}", torch_builds.UPDATE_DRIVER)
-    if seen.cards and choice.builds[0].compute and not told["cuda"]:
-        return Check("torch", FAIL, f"{told['torch']} leaves the card unused", f"python py/setup.py --torch {choice.names[0]}")
-    if told["eight_bit"]:
-        return Check("torch", WARN, f"{told['torch']}; bitsandbytes: {told['eight_bit']}", "AdamW8bit will be AdamW, which needs more VRAM")
-    return Check("torch", OK, f"{told['torch']} computes on {told['card'] or 'the CPU'}")
+def windows_rows(folder: Path, env: Environment, memory: dict[str, int]) -> list[Check]:
+    """What only Windows has."""
+    seen = doctor_windows.look()
+    if seen is None:
+        return []
+    python, text = str(env.python or sys.executable), str(folder)
+    rows = guarded("Windows", lambda: doctor_system.windows_row(seen.version, seen.display))
+    rows += guarded("path length", lambda: doctor_folder.path_row(text, long_paths=seen.long_paths))
+    rows += guarded("folder guard", lambda: doctor_folder.guard_row(seen.guard, text, seen.guarded, python))
+    rows += guarded("page file", lambda: doctor_system.page_file_row(memory, seen.page_files))
+    rows += guarded("web mark", lambda: doctor_system.mark_row(web_mark.marked(folder), folder))
+    rows += guarded("ImageMagick", lambda: doctor_system.magick_row(magick.here(), magick.LOST, magick.INSTALL))
+    return rows + guarded("restart", lambda: doctor_system.restart_row(seen.restarts))
 
 
-def model_check() -> Check:
-    """Whether the small model of the demo is there."""
-    path = paths.MODELS / "pocket.safetensors"
-    if path.is_file() and path.stat().st_size > 1 << 20:
-        return Check("pocket model", OK, console.size(path.stat().st_size))
-    return Check("pocket model", WARN, f"{path} is not there", "the demo needs it: fetch the whole repository again")
+def environment_rows(env: Environment) -> list[Check]:
+    """What can be read of the environment without starting its Python."""
+    rows = guarded("environment", lambda: _environment(env))
+    if env.python and env.library.is_dir() and not env.reason:
+        rows += guarded("packages", lambda: _packages(env))
+        if env.ours:
+            rows += guarded("DLLs", lambda: doctor_environment.dll_rows(dlls.findings(env.ours or env.library, env.stack), setup=SETUP))
+    return rows
 
 
-def exit_code(found: list[Check]) -> int:
-    """1 when a row says FAIL."""
-    return int(any(check.status == FAIL for check in found))
+def _environment(env: Environment) -> Check:
+    broken = installer.broken_packages(env.ours) if env.ours and env.python else []
+    names = [info.name.split("-")[0] for info in broken]
+    command = SETUP if env.ours or not env.name else _pip_command(env)
+    return doctor_environment.environment_row(env.name, env.told, reason=env.reason, broken=names, command=command)
 
 
-def to_text(found: list[Check]) -> str:
-    """A row per check, its fix on the line below."""
-    width = max(len(check.name) for check in found)
-    lines = []
-    for check in found:
-        lines.append(f"{check.status:<4}  {check.name:<{width}}  {check.found}")
-        if check.fix:
-            lines.append(f"{'':<{6 + width}}  -> {check.fix}")
-    return "\n".join(lines)
+def _pip_command(env: Environment) -> str:
+    return f'"{env.python}" -m pip install -r "{env.stack / venvs.REQUIREMENTS}"'
 
 
-def to_json(found: list[Check]) -> str:
-    """The rows for machines."""
-    return json.dumps([asdict(check) for check in found], indent=1)
+def _packages(env: Environment) -> Check:
+    pinned = pins.wanted(env.stack, row=env.row)
+    wrong = pins.differences(pins.installed(env.library), pinned)
+    command = doctor_environment.fix_command("packages", windows=WINDOWS) if env.ours else _pip_command(env)
+    return doctor_environment.packages_row(wrong, len(pinned), ours=bool(env.ours), command=command)
+
+
+def card_rows(env: Environment, told: dict[str, dict[str, Any]]) -> list[Check]:
+    """The card, its driver, and what the environment computes on it. `told`: doctor_ask.ask's."""
+    seen = hardware.look()
+    table = torch_builds.rows(table=env.stack / venvs.TORCH)
+    choice = torch_builds.choose(seen, table)
+    known = told.get("torch", {}).get("version", "")
+    built = next((build for build in table if build.name == (env.row or known.partition("+")[2])), None)
+    rows = guarded("graphics card", lambda: doctor_environment.card_rows(seen))
+    rows += guarded("driver", lambda: doctor_environment.driver_row(seen, choice, built))
+    rows += guarded("VRAM", lambda: doctor_environment.vram_row(seen, doctor_ask.users_of_memory()))
+    rows += guarded("VRAM overflow", lambda: doctor_environment.overflow_row(seen, windows=WINDOWS))
+    rows += guarded("torch", lambda: doctor_environment.torch_row(told.get("torch"), seen, choice, windows=WINDOWS))
+    rows += guarded("cuDNN", lambda: doctor_environment.cudnn_row(told.get("cuDNN"), setup=SETUP))
+    rows += guarded("bitsandbytes", lambda: doctor_environment.bitsandbytes_row(told.get("bitsandbytes"), setup=SETUP))
+    rows += guarded("xformers", lambda: doctor_environment.xformers_row(told.get("xformers"), python=str(env.python)))
+    return rows + guarded("onnxruntime", lambda: doctor_environment.onnxruntime_row(told.get("onnxruntime"), setup=SETUP))

@@ -25,6 +25,10 @@ OUT_OF_MEMORY_WORDS = (
 )
 # as Linux and torch say it, as Rust (safetensors) says it on Linux and on Windows, and as Windows says it
 DISK_FULL_WORDS = ("No space left on device", "os error 28", "os error 112", "not enough space on the disk")
+# Windows' numbers, of which errno knows less: learn.microsoft.com, "System Error Codes"
+WINDOWS_LENGTH, WINDOWS_FOLDER_MOST = {2, 3, 123, 206}, 240  # "not found" is what it says of a path that is too long
+WINDOWS_NAMES = {6, 123, 161, 267}  # a device, no name, no path, no folder's name
+WINDOWS_IN_USE = {5, 32, 33, 1224}  # denied, shared, locked, mapped into another program's memory
 DISK_FULL_NUMBERS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -117,9 +121,17 @@ def translate(error: BaseException) -> LorabakeError | None:
     where = str(name) if name else ""
     if getattr(error, "errno", None) in DISK_FULL_NUMBERS or any(words in text for words in DISK_FULL_WORDS):
         return DiskFull("the disk is full", where=where or text, todo="make room, then start again: nothing half-written is left behind")
-    if isinstance(error, PermissionError):
+    number = getattr(error, "winerror", None)
+    if number in WINDOWS_LENGTH and len(where) > WINDOWS_FOLDER_MOST:
+        what = f"a path of {len(where)} characters is too long for Windows, which ends them at 260"
+        return UserError(what, where=where, todo="use a shorter folder; python py/setup.py --check says how to switch long paths on")
+    if number in WINDOWS_NAMES:
+        return UserError(
+            "Windows takes no file or folder of this name", where=where, allowed=error_words(error), todo="choose another name"
+        )
+    if isinstance(error, PermissionError) or number in WINDOWS_IN_USE:
         todo = "close the program that has it open, or check that you may write there; then start again"
-        return UserError(f"no permission: {error.strerror or text}", where=where, todo=todo)
+        return UserError(f"no permission: {error_words(error)}", where=where, todo=todo)
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return UserError("this folder can only be read", where=where, todo="choose a folder that you can write to")
     if type(error).__name__ in OUT_OF_MEMORY_CLASSES or any(words in text for words in OUT_OF_MEMORY_WORDS):
@@ -127,6 +139,11 @@ def translate(error: BaseException) -> LorabakeError | None:
         todo = "close other programs, or set a smaller train.batch_size, data.resolution, or train.gradient_checkpointing: true"
         return OutOfMemory("out of memory", where=first_line, todo=todo)
     return None
+
+
+def error_words(error: BaseException) -> str:
+    """The system's own words."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def bug_text(error: BaseException) -> str:

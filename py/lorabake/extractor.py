@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from lorabake import (
     model_kinds,
     model_pair,
     paths,
+    pickers,
     tensor_files,
 )
 from lorabake.errors import LorabakeError, QueueFailed, UsageError, UserError
@@ -97,15 +99,13 @@ def complete(options: Namespace) -> None:
     if not asking.somebody_there():
         raise UsageError(f"not given: {', '.join(lacking)}", todo=USAGE)
     if not options.base:
-        options.base = asking.required(
-            "Which model is the base? Drag it here, then Enter. Empty: stop.", lacking="no model was named", todo=USAGE
-        )
+        pick = partial(pickers.files, "The base model", pickers.MODELS, several=False)
+        options.base = asking.required_path("Which model is the base?", lacking="no model was named", todo=USAGE, pick=pick)
     if not options.tuned:
-        options.tuned = [
-            asking.required(
-                "Which model was made from it? Drag it here, then Enter. Empty: stop.", lacking="no model was named", todo=USAGE
-            )
-        ]
+        pick = partial(pickers.files, "Models made from it", pickers.MODELS)
+        options.tuned = asking.required_paths(
+            "Which model was made from it? Or several.", lacking="no model was named", todo=USAGE, pick=pick
+        )
         if options.rank is None and options.share is None:
             options.rank = _asked_rank()
     if "--out" in lacking:
@@ -121,10 +121,6 @@ def separate(text: str) -> list[str]:
 def _proposed(tuned: Sequence[str]) -> Path:
     first = Path(tuned[0])
     return first.parent if len(tuned) > 1 else first.with_name(f"{_stem(first)}-lora.safetensors")
-
-
-def _asked(question: str) -> str:
-    return asking.required(f"{question} Drag it here, then Enter. Empty: stop.", lacking="no model was named", todo=USAGE)
 
 
 def _asked_rank() -> int:

@@ -189,7 +189,7 @@ def host_memory_gib() -> float:
 
 
 def memory_bytes() -> dict[str, int]:
-    """'total' and 'free' memory, and on Windows 'commit_free': what may still be promised (memory and page file together)."""
+    """'total' and 'free' memory; on Windows 'commit_total' and 'commit_free' too: what may be promised, memory and page file together."""
     if sys.platform == "win32":
         return _windows_memory()
     try:
@@ -217,7 +217,7 @@ def _windows_memory() -> dict[str, int]:
     ctypes.cast(numbers, ctypes.POINTER(ctypes.c_uint32))[0] = ctypes.sizeof(numbers)
     if not ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(numbers):  # type: ignore[attr-defined]
         return {}
-    return {"total": numbers[1], "free": numbers[2], "commit_free": numbers[4]}
+    return {"total": numbers[1], "free": numbers[2], "commit_total": numbers[3], "commit_free": numbers[4]}
 
 
 def cpu_threads() -> int:

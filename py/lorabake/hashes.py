@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lorabake.modelfile import ALL_PARTS, part_files
-from lorabake.paths import write_json
+from lorabake.paths import opened, status_of, write_json
 
 BLOCK_BYTES = 2**20
 LEGACY_OFFSET, LEGACY_BYTES = 0x100000, 0x10000
@@ -41,7 +41,7 @@ class Known:
 def sha256_file(path: Path, *, skip: int = 0) -> str:
     """64 hex digits over the file's bytes from `skip` on."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(skip)
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
@@ -50,7 +50,7 @@ def sha256_file(path: Path, *, skip: int = 0) -> str:
 
 def legacy_hash(path: Path) -> str:
     """The 8 digits by which old web UIs know a checkpoint."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(LEGACY_OFFSET)
         return hashlib.sha256(file.read(LEGACY_BYTES)).hexdigest()[:8]
 
@@ -92,7 +92,7 @@ def legacy_of_lora(header: bytes, path: Path, data_start: int) -> str:
     """`sshs_legacy_hash` of a LoRA of which `header` (its length in front) is the serialisation with the `ss_*` metadata alone."""
     begin, end = min(LEGACY_OFFSET, len(header)), min(LEGACY_OFFSET + LEGACY_BYTES, len(header))
     piece = header[begin:end]
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(data_start + max(0, LEGACY_OFFSET - len(header)))
         return hashlib.sha256(piece + file.read(LEGACY_BYTES - len(piece))).hexdigest()[:8]
 
@@ -118,9 +118,9 @@ def fingerprint(path: Path) -> str:
     """
     digest = hashlib.sha256()
     for file_path in model_files(path):
-        size = file_path.stat().st_size
+        size = status_of(file_path).st_size
         digest.update(f"{file_path.name}:{size};".encode())
-        with file_path.open("rb") as file:
+        with opened(file_path) as file:
             for spot in range(NUM_SPOTS):
                 file.seek(max(0, size - LEGACY_BYTES) * spot // (NUM_SPOTS - 1))
                 digest.update(file.read(LEGACY_BYTES))
@@ -138,7 +138,7 @@ class HashMemory:
 
     def of_file(self, path: Path) -> Known:
         """Hash and decoded mark of a file in its present state; hashed only when it is new or has changed."""
-        state = path.stat()
+        state = status_of(path)
         known = self._recall(path)
         if known and (known.size, known.mtime_ns) == (state.st_size, state.st_mtime_ns):
             return known
@@ -160,7 +160,7 @@ class HashMemory:
 
     def is_decoded(self, path: Path) -> bool:
         """Whether this picture, in its present state, is remembered as read to its last pixel. Hashes nothing."""
-        known, state = self._recall(path), path.stat()
+        known, state = self._recall(path), status_of(path)
         return known is not None and known.decoded and (known.size, known.mtime_ns) == (state.st_size, state.st_mtime_ns)
 
     def mark_decoded(self, paths: Iterable[Path]) -> None:

@@ -254,7 +254,7 @@ def _undo_move(folder: Path, change: Change) -> str | None:
     if path.exists():
         return f"there is another file of this name now; the moved one is {moved}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    moved.rename(path)
+    paths.move(moved, path)
     _remove_empty_up_to(folder, moved.parent)
     return None
 
@@ -350,10 +350,10 @@ def _moved(group: Mapping[Path, Path]) -> str:
     for path, target in group.items():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
+            paths.move(path, target)
         except OSError as error:
             for back, moved in reversed(done):
-                moved.rename(back)
+                paths.move(moved, back)
             return f"{next(iter(group))}: left where it is, {path.name} cannot be moved: {why_not(error)}"
         done.append((path, target))
     return ""

@@ -38,8 +38,11 @@ class Offer:
     undo: str = ""
 
 
-def finish(root: Path, python: str, *, made: bool) -> None:
-    """After a setup that went well: free our scripts; where a person is there, offer each thing once; `made`: something was set up."""
+def finish(root: Path, python: str, *, made: bool, quiet: bool = False) -> None:
+    """After a setup that went well: free our scripts; where a person is there, offer each thing once.
+
+    `made`: something was set up just now; `quiet`: a launcher did that on its way to its own work.
+    """
     freed = [path for path in web_mark.marked(root) if web_mark.clear(path)]
     if freed:
         console.say(f"{len(freed)} of our scripts carried the mark of the web (Windows blocks such scripts): taken away")
@@ -48,10 +51,10 @@ def finish(root: Path, python: str, *, made: bool) -> None:
     offered = offers(root, python)
     if somebody_asked():
         ask(offered, paths.VENV / ANSWERS)
-    elif made:
+    elif made and not quiet:
         for offer in offered:
             console.say(f"not done, because nobody could be asked: {offer.question}\n  {offer.word}")
-    if made and sys.platform == "win32":
+    if made and not quiet and sys.platform == "win32":
         console.say(NEXT)
 
 

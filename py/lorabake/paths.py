@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Tuple  # noqa: UP035
 
 from lorabake.errors import DiskFull, UsageError, UserError
 
@@ -40,7 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     On any error the temporary file is removed and `path` is as it was. Raises UserError where Windows will not replace an open file.
     """
-    path = Path(path)
+    refuse_device(Path(path))
+    path = Path(long_path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
     try:
@@ -53,13 +54,13 @@ def replacing(path: Path) -> Iterator[Path]:
     flush_folder(path.parent)
 
 
-Stamp = tuple[int, int]  # a file's size in bytes and its time in ns
+Stamp = Tuple[int, int]  # noqa: UP006  (Python 3.8 gets a sentence: no tuple[]); a file's size in bytes, its time in ns
 
 
 def stamp_of(path: Path) -> Stamp | None:
     """By which a changed file is known; None for one that is gone or cannot be seen."""
     try:
-        status = os.stat(long_path(path))  # noqa: PTH116  (long_path is text)
+        status = status_of(path)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
@@ -74,24 +75,42 @@ def aside_of(path: Path) -> Path:
 
 
 def rename_over(aside: Path, path: Path) -> None:
-    """os.replace, tried for a second: on Windows a virus scanner may hold a new file for a moment. Raises UserError when it stays held."""
-    for _ in range(RENAME_TRIES):
+    """`move`, with a sentence. Raises UserError when the file stays held."""
+    try:
+        move(aside, path)
+    except PermissionError as problem:
+        todo = "close the program that has it open, or check that you may write there; then start again"
+        raise UserError(f"{path.name} cannot be replaced", where=str(path), todo=todo) from problem
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder, over a file of that name too; tried for a second: on Windows a virus scanner may hold what is new.
+
+    Raises PermissionError when it stays held.
+    """
+    for left in reversed(range(RENAME_TRIES)):
         try:
-            aside.replace(path)
+            source.replace(target)
             return
-        except PermissionError as error:
-            problem = error
+        except PermissionError:
+            if not left:
+                raise
             time.sleep(RENAME_PAUSE_S if os.name == "nt" else 0)
-    todo = "close the program that has it open, or check that you may write there; then start again"
-    raise UserError(f"{path.name} cannot be replaced", where=str(path), todo=todo) from problem
 
 
 def refuse_existing(path: Path) -> None:
     """Raises UserError where a result would take the place of a file that is there. Asked before the work, and by nobody else's file."""
+    refuse_device(path)
     if os.path.lexists(long_path(path)):
         raise UserError(
             "there is already a file of this name, which is left alone", where=str(path), todo="choose another --out, or move it away"
         )
+
+
+def refuse_device(path: Path, *, windows: bool = sys.platform == "win32") -> None:
+    """Raises UserError for names that Windows takes for devices: what is written to con.txt or aux.safetensors is gone without a word."""
+    if windows and path.name.split(".")[0].strip().lower() in RESERVED:
+        raise UserError(f"{path.name} cannot be a file: {check_name(path.name)}", where=str(path), todo="choose another name")
 
 
 def require_safetensors(out: Path) -> None:
@@ -158,7 +177,8 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def visible(folder: Path) -> list[Path]:
     """The entries of a folder in natural order, without those whose names begin with '_' or '.'."""
-    entries = (entry for entry in Path(folder).iterdir() if entry.name[0] not in "_.")
+    names = os.listdir(long_path(folder))  # noqa: PTH208  (long_path is text)
+    entries = (Path(folder) / name for name in names if name[0] not in "_.")
     return sorted(entries, key=lambda entry: (natural_key(entry.name), entry.name))
 
 
@@ -175,6 +195,16 @@ def require_room(path: Path, num_bytes: int) -> None:
     if (free := free_bytes(path.parent)) < num_bytes:
         need = f"{num_bytes / 2**30:.2f} GB are needed, {free / 2**30:.2f} GB are free"
         raise DiskFull("the disk is full", where=str(path), allowed=need, todo="make room, or write elsewhere with --out")
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read, also at more than 259 characters. Raises OSError."""
+    return open(long_path(path), "rb")  # noqa: PTH123  (long_path is text; the caller closes it)
+
+
+def status_of(path: Path) -> os.stat_result:
+    """Path.stat, also at more than 259 characters. Raises OSError."""
+    return os.stat(long_path(path))  # noqa: PTH116
 
 
 def long_path(path: Path | str) -> str:

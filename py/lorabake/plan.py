@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lorabake import hardware, plan_costs, plan_data, plan_prompts, plan_settings, schedule, triggers
+from lorabake import hardware, path_rules, plan_costs, plan_data, plan_prompts, plan_settings, schedule, triggers
 from lorabake.errors import UsageError, UserError
 from lorabake.families import FAMILIES, Base, Family, identify
 from lorabake.modelfile import read_contents
@@ -94,6 +94,8 @@ def make(loaded: Loaded, seen: hardware.Seen) -> Plan:
     subject.reasons.update(chosen.reasons)
     train = plan_settings.train_settings(asked, chosen, precision, device)
     draft = _draft(subject, (network, train, data), pictures, parts, precision_reason)
+    if deep := path_rules.too_deep(draft.output, draft.name, long_paths=path_rules.long_paths_enabled()):
+        raise UserError(deep[0], where=f"{loaded.where('output')}: {draft.output}", todo=deep[1])
     places = lora_folders(Path(draft.output), Path(base.path), draft.save.copy_to)
     check_loras([(p.prompt, p.negative) for p in draft.prompts], places, own=draft.name)
     costs = estimate(draft, size, machine, chosen)

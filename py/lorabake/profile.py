@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lorabake import yaml_nodes
+from lorabake import path_rules, yaml_nodes
 from lorabake.errors import UserError
 from lorabake.families import POCKET
 from lorabake.kinds import Raw, Wrong, shown
@@ -255,7 +255,14 @@ def _take(reading: _Reading, dotted: str, value: Raw, line: int | None) -> None:
             allowed = key.kind.allowed + (", auto" if key.auto else "")
             reading.mistake(line, f"{dotted}: {wrong.what}", allowed=allowed, todo=wrong.todo)
             return
-        reading.values[dotted] = absolute(found, reading.folder) if key.kind.is_path and isinstance(found, str) else found
+        reading.values[dotted] = _place(reading, dotted, found, line) if key.kind.is_path and isinstance(found, str) else found
+
+
+def _place(reading: _Reading, dotted: str, typed: str, line: int | None) -> str:
+    """A typed path as a full one; a mistake where Windows takes none of that name."""
+    if wrong := path_rules.trouble(typed):
+        reading.mistake(line, f"{dotted}: {wrong[0]}", todo=f"{dotted}: {wrong[1]}")
+    return absolute(typed, reading.folder)
 
 
 def _not_yet(dotted: str, value: Raw) -> str | None:

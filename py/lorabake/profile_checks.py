@@ -263,3 +263,24 @@ def without_effect(v: Values) -> Iterator[Finding]:
     for key, reason in NO_EFFECT.items():
         if v.set(key) and (why := reason(v)):
             yield Finding(key, f"{v.line(key)} has no effect {why}")
+
+
+# For a key that NO_EFFECT judges by its value, or not at all: whether any value of it can count.
+CAN_COUNT: Mapping[str, Callable[[Values], bool]] = {
+    "network.conv_rank": lambda v: NETWORKS[v["network.type"]].has_conv,
+    "network.conv_alpha": lambda v: NETWORKS[v["network.type"]].has_conv,
+    "train.warmup": lambda v: v["train.scheduler"] != "constant",
+    "train.epochs": lambda v: not v.set("train.steps"),
+    "train.steps": lambda v: not v.set("train.epochs"),
+    "data.keep_tokens": lambda v: bool(v["data.shuffle"]),
+    "train.processes": lambda v: False,  # not yet: see _processes
+}
+
+
+def pointless(v: Values, key: str) -> bool:
+    """Whether no value of `key` could change anything beside the other values, so that it need not be asked for."""
+    others = Values({name: value for name, value in v.typed.items() if name != key}, v.defaults, v.broken)
+    try:
+        return (key in CAN_COUNT and not CAN_COUNT[key](others)) or (key in NO_EFFECT and NO_EFFECT[key](others) is not None)
+    except Unclear:
+        return False

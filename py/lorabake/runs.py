@@ -126,10 +126,10 @@ def make_room(output: Path, name: str, new_folder: Path) -> None:
         if place.exists():
             place = target / f"{file.stem}-{time.time_ns()}{file.suffix}"
         try:
-            file.replace(place)
+            paths.move(file, place)
         except PermissionError as error:
             for before, after in moved:  # all or none: half a set would look as if the rest was never baked
-                after.replace(before)
+                paths.move(after, before)
             raise UserError(
                 f"{file.name} cannot be moved, another program has it open",
                 where=str(file),

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorabake import captions, images
+from lorabake import captions, images, paths
 from lorabake.scan_layout import Chosen, Listing, Remarks, choose, listing
 from lorabake.settings import Profile
 from lorabake.wording import counted, listed
@@ -95,7 +95,7 @@ def _found(path: Path, concept: str, extension: str) -> tuple[Found, captions.Ca
     if not _is_text(str(path)):
         return Found(str(path), 0, 0, text, None, 0, 0, f"{path.name!a}: its name is not Unicode text; rename it"), caption
     try:
-        state = path.stat()
+        state = paths.status_of(path)
         header = images.header(path)
     except (images.ImageError, OSError) as error:
         return Found(str(path), 0, 0, text, _text_of(caption.path), 0, 0, str(error)), caption

@@ -74,7 +74,7 @@ class Remarks:
 def listing(folder: Path) -> Listing:
     """Raises UserError when the folder cannot be read."""
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(paths.long_path(folder)) as entries:
             names = {entry.name for entry in entries if entry.is_dir()}
         visible = paths.visible(folder)
     except OSError as error:

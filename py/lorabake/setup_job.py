@@ -19,7 +19,7 @@ NETWORK = "this folder is on the network: it works, but every start loads its pr
 
 def main(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
-    if options.check:
+    if options.check or options.fix:
         return check(options)
     if options.update or options.version or options.rollback or options.forget_previous:
         return other_release(options)
@@ -33,12 +33,20 @@ def main(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """A row per check; 1 when one says FAIL."""
-    from lorabake import doctor
+    """A row per check; 1 when one says FAIL. With --fix: do what that row says, then look at it again."""
+    from lorabake import doctor, doctor_fixes, doctor_table
 
-    checks = doctor.checks()
-    console.result(doctor.to_json(checks) if options.json else doctor.to_text(checks))
-    return doctor.exit_code(checks)
+    console.say("looking at this machine, which takes some seconds")
+    found = doctor.checks()
+    if options.fix:
+        if doctor_fixes.fix(options.fix, found):
+            found = doctor.checks()
+        found = doctor_fixes.rows_of(options.fix, found)
+    if options.json:
+        console.result(doctor_table.to_json(found))
+    elif found:
+        console.result(doctor_table.to_text(found, setup=doctor.STARTED, width=doctor_table.columns()))
+    return doctor_table.exit_code(found)
 
 
 def make_offline(options: argparse.Namespace) -> int:
@@ -112,7 +120,7 @@ def make(options: argparse.Namespace) -> int:
     base = str(venvs.read_stamp(env).get("base", python))
     if options.shortcuts:
         console.result(offers.make_shortcuts(paths.ROOT, base))
-    offers.finish(paths.ROOT, base, made=made)
+    offers.finish(paths.ROOT, base, made=made, quiet=options.no_pause)
     if not made:
         console.say("nothing was to do (setup.bat -Repair looks at each of its files, -Check at this PC)")
     return 0
@@ -128,9 +136,9 @@ def undo_dlls() -> int:
 
 def show(options: argparse.Namespace) -> None:
     """The doctor's table, after something was made; what it finds does not undo that."""
-    from lorabake import doctor
+    from lorabake import doctor, doctor_table
 
-    console.result(doctor.to_text(doctor.checks()))
+    console.result(doctor_table.to_text(doctor.checks(), setup=doctor.STARTED, width=doctor_table.columns()))
 
 
 def quickly(root: Path) -> Path | None:

@@ -12,6 +12,7 @@ def parse(description: str | None, words: Sequence[str] | None = None) -> argpar
     """What was typed (or `words`). Ends the program for --help and for wrong words, as argparse does."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="look, change nothing")
+    parser.add_argument("--fix", metavar="N", help="do what row N of --check says (its number or its name), then look at it again")
     parser.add_argument("--json", action="store_true", help="the answer for machines")
     parser.add_argument("--torch", metavar="BUILD", help="a row of stacks/current/torch.json, cpu for example, or auto")
     parser.add_argument("--undo-dlls", action="store_true", help="put back every DLL that setup replaced in the environment")

@@ -9,12 +9,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save_file
+
+from lorabake import paths
 
 KEPT = 2
 
@@ -61,11 +65,11 @@ def save(folder: Path, state: State) -> Path:
     if final.exists():
         # Made by this run before it was interrupted. The new one is whole; swap by way of a name that is never read.
         old = folder / f"_old-{os.getpid()}-{step:08d}"
-        final.rename(old)
-        aside.rename(final)
+        paths.move(final, old)
+        paths.move(aside, final)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        aside.rename(final)
+        paths.move(aside, final)
     sweep(folder)
     return final
 
@@ -78,9 +82,10 @@ def steps(folder: Path) -> list[int]:
 
 
 def sweep(folder: Path) -> None:
-    """Drop states beyond the two newest and what a kill left half made."""
+    """Drop states beyond the two newest and what a kill left half made. One that another program looks into goes next time, whole."""
     for step in steps(folder)[KEPT:]:
-        shutil.rmtree(folder / f"{step:08d}", ignore_errors=True)
+        with suppress(OSError):
+            (folder / f"{step:08d}").replace(folder / f"_old-{os.getpid()}-{step:08d}")
     for leftover in folder.iterdir():
         if leftover.name.startswith(("_tmp-", "_old-")):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -95,7 +100,7 @@ def load(folder: Path) -> State:
         for name, expected in record["files"].items():
             if checksum(folder / name) != expected:
                 raise ValueError(f"{name} does not match its checksum")
-        tensors = load_file(folder / "lora.safetensors")
+        tensors = read_tensors((folder / "lora.safetensors").read_bytes())  # a mapped file Windows could not delete
         optimizer = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         return State(record["progress"], tensors, optimizer)
     except (OSError, KeyError, TypeError, RuntimeError) as error:

@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lorabake import (
@@ -20,6 +21,7 @@ from lorabake import (
     journal,
     locks,
     paths,
+    pickers,
     profile,
     settings,
     tag_changes,
@@ -40,7 +42,7 @@ from lorabake.wording import counted
 
 PLACES = ("dataset", "model", "tag_list", "reject", "demote")  # words that name files
 CHOICES = {"1": "check", "2": "tag", "3": "review", "": "check"}
-WHICH = "Which dataset? Drag its folder or a profile here, then Enter. Empty: stop."
+WHICH = "Which dataset? Its folder of pictures, or a profile."
 MENU = """What shall be done with it? (Enter: 1)
   1  check pictures and captions, change nothing
   2  tag the pictures that have no caption yet
@@ -70,7 +72,7 @@ class Change:
 def main(options: Namespace) -> int:
     """Exit code of py/tag.py."""
     check_words(options)
-    dataset = dataset_of(Path(options.dataset or asking.required(WHICH, lacking="no dataset was named", todo="python py/tag.py FOLDER")))
+    dataset = dataset_of(Path(options.dataset or asked_dataset()))
     if not options.dataset and not _anything(options):
         setattr(options, chosen_from_menu(), True)
     if options.undo is not None:
@@ -116,6 +118,12 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def asked_dataset() -> str:
+    """Where nothing was typed, as after a right-click. Raises UsageError where nobody answers."""
+    pick = partial(pickers.folder, "Folder of pictures")
+    return asking.required_path(WHICH, lacking="no dataset was named", todo="python py/tag.py FOLDER", pick=pick)
 
 
 def _anything(options: Namespace) -> bool:

@@ -17,6 +17,7 @@ COMMENT_COLUMN = 44
 # Texts that need no quotes: nothing in them means anything to YAML, and no reader takes them for a number, a flag or a date.
 _BARE = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+()-]*(?: [A-Za-z0-9_./+()-]+)*")
 _MEANT_OTHERWISE = {*NULLS, "true", "false", "yes", "no", "on", "off", "auto", "y", "n"}
+JOINERS = "\u200c\u200d"  # invisible, but parts of emoji and of words in some scripts, so of names of folders too
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
@@ -75,7 +76,7 @@ def scalar(value: Any) -> str:
 def _quoted(value: str) -> str:
     if _BARE.fullmatch(value) and value.lower() not in _MEANT_OTHERWISE and not re.search(r"\.(inf|nan)", value.lower()):
         return value
-    if all(c.isprintable() for c in value):
+    if all(c.isprintable() or c in JOINERS for c in value):
         return "'" + value.replace("'", "''") + "'"
     return '"' + "".join(c if c.isprintable() and c not in _ESCAPES else _ESCAPES.get(c) or _escaped(ord(c)) for c in value) + '"'
 
