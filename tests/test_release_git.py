@@ -111,3 +111,20 @@ def test_a_git_killed_in_the_middle_is_mended_by_the_next_start(house):
     assert done.returncode == 0 and "finished now" in done.stderr, done.stderr
     assert small.state(house)["train.ps1"] == "# launcher of 0.1.0\n"
     assert git(house, "status", "--porcelain") == ""
+
+
+def test_the_zip_of_a_release_is_one_that_can_be_put_in_place(house, tmp_path):
+    import importlib.util
+
+    from lorabake import paths, release_source
+
+    spec = importlib.util.spec_from_file_location("make_release", paths.ROOT / "tools" / "make_release.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    small.put(house, {"train.ps1": "# changed\n"})
+    assert tool.main(tmp_path / "a.zip", house) == 1
+    git(house, "checkout", "--quiet", "train.ps1")
+    assert tool.main(tmp_path / "a.zip", house) == 0
+    (tmp_path / "root").mkdir()
+    record = release_source.lay_in(tmp_path / "a.zip", tmp_path / "root")
+    assert record["version"] == "0.2.0" and record["commit"] == git(house, "rev-parse", "HEAD")

@@ -18,6 +18,8 @@ MANIFEST, WHEELS, TAGGERS = "lorabake-offline.json", "wheels", "taggers"
 SYSTEMS = {"win32": "windows", "linux": "linux"}
 MARKER = re.compile(r"sys_platform *(==|!=) *[\"'](\w+)[\"']")
 SHOWN = 8
+# pip out of its wheel; started as a program called pip it would refuse to install itself on Windows
+FROM_WHEEL = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 
 
 def this_system() -> str:
@@ -146,7 +148,7 @@ def venv_commands(folder: Path | None, base: str, env: Path) -> list[list[str]]:
     wheel = next(iter(sorted((folder / WHEELS).glob("pip-*.whl"))), None)
     if wheel is None:
         return [[base, "-m", "venv", str(env)]]
-    pip = [str(venvs.python_of(env)), f"{wheel}/pip", "install", *pip_words(folder), "--no-warn-script-location", "pip"]
+    pip = [str(venvs.python_of(env)), "-c", FROM_WHEEL, str(wheel), "install", *pip_words(folder), "--no-warn-script-location", "pip"]
     return [[base, "-m", "venv", "--without-pip", str(env)], pip]
 
 
