@@ -48,7 +48,6 @@ def main(output: Path) -> None:
     tell("continued", train(output, steps=3))
     tell("fresh", train(output, "--fresh", steps=2, drawn=True))
     tell("cleared", train(output, "--clear-cache", steps=2, drawn=True))
-    tell("after", train(output, "--fresh", steps=1))
 
 
 if __name__ == "__main__":

@@ -53,19 +53,20 @@ else:
         from bitsandbytes.cextension import lib
         if "Error" in type(lib).__name__:  # it puts one that only complains in the place of a library that does not load
             told["eight_bit"] = " ".join(lib.formatted_error.split())[:300]
-    except Exception as error:
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
         told["eight_bit"] = last(error)
     if card:
         import contextlib, io
         import onnxruntime
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            from onnxruntime.capi import onnxruntime_pybind11_state as its
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
                     onnxruntime.preload_dlls()
                 session = onnxruntime.InferenceSession(bytes.fromhex(MODEL), providers=["CUDAExecutionProvider"])
                 if session.get_providers()[0] != "CUDAExecutionProvider":
                     told["onnxruntime"] = "its CUDA libraries do not load"
-            except Exception as error:
+            except (its.Fail, its.RuntimeException, its.EPFail, RuntimeError, OSError, ValueError) as error:
                 told["onnxruntime"] = last(error)
 print("told " + json.dumps(told))
 """

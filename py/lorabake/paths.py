@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
     flush_folder(path.parent)
 
 
-Stamp = tuple[int, int]  # a file's size in bytes and its time in ns
+Stamp = Tuple[int, int]  # noqa: UP006  (Python 3.8 gets a sentence: no tuple[]); a file's size in bytes, its time in ns
 
 
 def stamp_of(path: Path) -> Stamp | None:
