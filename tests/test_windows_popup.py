@@ -1,4 +1,4 @@
-"""train.ps1 -New on Windows, by the letter of a right-click: answers typed in a console of code page 1252, a draft; and by file."""
+"""train.ps1 -New on Windows, by the letter of a right-click: answers typed in a console, a draft after Ctrl-C; and answers from a file."""
 
 import os
 import time
@@ -42,9 +42,7 @@ def test_typed_answers(baker, pictures):
     from terminal import Terminal
 
     letter = RIGHT_CLICK.format(of_windows(baker / "train.ps1").replace("'", "''")) + " -New"
-    click = baker.parent / "new.bat"
-    click.write_text(f'@chcp 1252 >nul\r\n@powershell.exe -Command "{letter}"\r\n', encoding="cp1252", newline="")
-    command = [*tools.windows(), "LORABAKE_NO_WINDOWS=1", "cmd.exe", "/c", of_windows(click)]
+    command = [*tools.windows(), "LORABAKE_NO_WINDOWS=1", "powershell.exe", "-Command", letter]
     with Terminal(command, cwd=baker, columns=100) as window:
         for words, typed in (
             ("Question 1 of", "pocket"),
