@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Tuple  # noqa: UP035
 
 from lorabake.errors import DiskFull, UsageError, UserError
 
