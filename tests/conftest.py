@@ -14,7 +14,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Side by side (-n): a file's tests stay in one process, all of Windows' in one more, and what takes longest begins first."""
-    if config.getoption("dist", "no") != "loadgroup":
+    if not getattr(config.option, "loadgroup", False):  # which xdist sets in the processes that run tests
         return
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     for item in items:
