@@ -10,13 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+import tree_sitter
+import tree_sitter_pwsh
 
 import tools
 
 ROOT = tools.ROOT
 LAUNCHERS = {"train.ps1": "py/train.py", "tag.ps1": "py/tag.py", "convert.ps1": "py/convert.py", "extract.ps1": "py/extract.py"}
 WITHOUT_A_NAME = {"train.ps1": "profile-path", "tag.ps1": "dataset", "convert.ps1": "path"}  # what Python takes as it is
-SCRIPTS = [*LAUNCHERS, "ps/launch.psm1", "ps/toast.ps1"]
+SCRIPTS = [*LAUNCHERS, *(f"ps/{path.name}" for path in sorted((ROOT / "ps").iterdir()))]
 DOORS = {"info": "file", "merge": "lora", "resize": "file", "scrub": "file", "import": "file"}  # of convert.ps1 to lora.py
 ONLY_OF_THE_LAUNCHER = {"no-pause"}
 MOST_LINES_OF_CODE = 16
@@ -59,6 +61,24 @@ def test_short_and_without_settings(name):
 def test_nothing_that_5_1_lacks(name):
     done = subprocess.run([*tools.linter(), str(ROOT / name)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def mistakes(script):
+    """The places where another parser than PowerShell's own finds no PowerShell, [] where it reads all of it."""
+    tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_pwsh.language())).parse(script)
+    nodes, found = [tree.root_node], []
+    while nodes:
+        node = nodes.pop()
+        found += [node.start_point] if node.type == "ERROR" or node.is_missing else []
+        nodes += node.children
+    return found
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_parses_where_there_is_no_powershell(name):
+    script = (ROOT / name).read_bytes()
+    assert mistakes(script) == []
+    assert mistakes(script + b"\r\nif ($x { 1 }\r\n"), "a mistake is found"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

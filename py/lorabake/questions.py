@@ -21,6 +21,7 @@ from lorabake.yaml_lines import JOINERS
 
 NOTHING = ("none", "nothing", "null")
 YES_OR_NO = {"y": "yes", "n": "no"}
+NO_GROUP = "other"  # keys at the left edge of a profile that are not asked for at first
 MOST_CHARACTERS = 4000
 
 
@@ -62,7 +63,7 @@ def all_questions() -> dict[str, Question]:
 
 def groups(found: Iterable[Question]) -> dict[str, int]:
     """The groups of what is not asked at first, with their counts of questions."""
-    counts = dict.fromkeys(BLOCKS, 0)
+    counts = dict.fromkeys((*BLOCKS, NO_GROUP), 0)
     for question in found:
         if not question.ask.first:
             counts[group_of(question)] = counts.get(group_of(question), 0) + 1
@@ -70,7 +71,7 @@ def groups(found: Iterable[Question]) -> dict[str, int]:
 
 
 def group_of(question: Question) -> str:
-    return question.key.dotted.rpartition(".")[0]
+    return question.key.dotted.rpartition(".")[0] or NO_GROUP
 
 
 def to_ask(found: Mapping[str, Question], sheet: Sheet, more: Collection[str]) -> list[Question]:
