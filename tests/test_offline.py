@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def pip(monkeypatch):
 
     monkeypatch.setattr(installer, "run_step", run_step)
     monkeypatch.setattr(offline, "this_system", lambda: "linux")
+    monkeypatch.setattr(offline_make, "pip_here", lambda *_: nullcontext(sys.executable))  # else a venv for each test
     return stand_in
 
 
