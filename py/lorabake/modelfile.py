@@ -83,9 +83,7 @@ def read_contents(path: Path) -> Contents:
 def file_format(path: Path) -> str:
     """Either "safetensors" or "ckpt", by content and not by name (both are often renamed). Raises UserError for anything else."""
     if not path.exists():
-        raise UserError(
-            "there is no such file", where=str(path), todo="correct the name; in a profile's double quotes YAML wants \\\\ for each \\"
-        )
+        raise UserError("there is no such file", where=str(path), todo="correct the name")
     size = path.stat().st_size
     if size == 0:
         raise UserError("this file is empty (0 bytes)", where=str(path), todo="download it again")
