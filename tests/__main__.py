@@ -34,7 +34,7 @@ def steps(everything: bool, words: list[str]) -> dict[str, list[str]]:
     """What `python -m` is called with, by name. Whoever asks pytest for something of its own gets only that."""
     checks = {"ruff check": ["ruff", "check", "."], "ruff format": ["ruff", "format", "--check", "."], "mypy": ["mypy"]}
     tier = [] if everything else ["-m", NOT_BY_DEFAULT]
-    together = ["-n", str(min(MOST_WORKERS, os.cpu_count() or 1)), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    together = ["-n", str(min(MOST_WORKERS, os.cpu_count() or 1)), "--no-loadscope-reorder"]
     return {**({} if words else checks), "pytest": ["pytest", "-rs", "--durations=10", *tier, *(words or together)]}
 
 

@@ -11,15 +11,24 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    """Side by side (-n): a file's tests stay in one process, all of Windows' in one more, and what takes longest begins first."""
-    if not getattr(config.option, "loadgroup", False):  # which xdist sets in the processes that run tests
-        return
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("windows" if item.get_closest_marker("windows") else item.path.stem))
-    items.sort(key=lambda item: (not item.get_closest_marker("windows"), item.path not in slow))
+    """Side by side (-n), what takes longest begins first: Windows, then the files with slow tests."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (not item.get_closest_marker("windows"), item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay in one process, because they share what they made; all of Windows' in one more, because they share a house."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "windows" if "/test_windows" in file else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
