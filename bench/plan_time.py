@@ -1,4 +1,4 @@
-"""How long a person waits for a plan: `train.py --plan-only` on 200 and on 3000 pictures, and what of it is the start of the environment.
+"""How long a person waits: for a plan of 200 and of 3000 pictures, for a setup that has nothing to do, for the doctor.
 
   python bench/plan_time.py
 
@@ -29,6 +29,8 @@ def main() -> None:
     python = getattr(sys, "_base_executable", sys.executable)  # the one outside the environment, as a person would
     with tempfile.TemporaryDirectory() as folder:
         rows = {"start alone (no such profile)": [python, str(ROOT / "py" / "train.py"), str(Path(folder) / "none.yaml"), "--plan-only"]}
+        rows["setup, nothing to do"] = [python, str(ROOT / "py" / "setup.py")]
+        rows["setup --check"] = [python, str(ROOT / "py" / "setup.py"), "--check"]
         for count in (200, 3000):
             place = Path(folder) / str(count)
             images = picture_sets.pictures(place / "set" / "5_style", count, size=(512, 768))
