@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from lorabake import night_times
-from lorabake.errors import UserError
+from lorabake.errors import UsageError
 from lorabake.night_times import Mark
 
 NOW = datetime(2026, 12, 1, 18, 5, 20)  # a Tuesday
@@ -45,13 +45,13 @@ def test_when_it_starts(typed, wanted):
     "typed", ["", "7", "24:00", "23:60", "13pm", "0am", "2330", "-1:00", "noon", "2026-02-30 7:00", "01.12.2026 23:30", "2026-12-01"]
 )
 def test_what_is_no_time_is_told_with_what_is_allowed(typed):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UsageError) as caught:
         night_times.first_start(typed, NOW)
     assert typed in str(caught.value) and "23:30, 7:00" in str(caught.value)
 
 
 def test_a_past_day_is_a_mistake():
-    with pytest.raises(UserError, match="is past: it is 2026-12-01 18:05"):
+    with pytest.raises(UsageError, match="is past: it is 2026-12-01 18:05"):
         night_times.first_start("2026-12-01 18:05", NOW)
 
 
@@ -93,9 +93,9 @@ def test_any_end_is_ahead_and_less_than_a_day_and_a_bit(start, typed):
 
 def test_an_end_that_cannot_be_is_told_when_it_is_registered():
     start = datetime(2026, 12, 1, 23, 30)
-    with pytest.raises(UserError, match="before the start"):
+    with pytest.raises(UsageError, match="before the start"):
         night_times.window_end(start, "2026-12-01 20:00", repeat="once")
-    with pytest.raises(UserError, match="one day only"):
+    with pytest.raises(UsageError, match="one day only"):
         night_times.window_end(start, "2026-12-02 07:00", repeat="daily")
     assert night_times.window_end(start, "2026-12-02 07:00", repeat="once") == datetime(2026, 12, 2, 7)
     assert night_times.window_end(start, "07:00", repeat="daily") == datetime(2026, 12, 2, 7)
@@ -146,7 +146,7 @@ def test_a_mark_comes_back(name):
 
 @pytest.mark.parametrize("text", ["", "23:30", "2026-12-01T23:30", "2026-12-01T23:30/once", "x/once/y", "23:30/daily/y"])
 def test_a_mark_of_somebody_else(text):
-    with pytest.raises(UserError, match="--scheduled"):
+    with pytest.raises(UsageError, match="--scheduled"):
         night_times.read_mark(text)
 
 

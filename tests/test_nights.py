@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lorabake import errors, jobs, nights, scheduler, task_notes, train_words
-from lorabake.errors import UserError
+from lorabake.errors import UsageError, UserError
 from lorabake.task_notes import Last
 from test_jobs import profile
 
@@ -77,7 +77,7 @@ def test_a_mistake_is_told_in_the_evening(windows, tmp_path):
     with pytest.raises(UserError, match="1 of 2 profiles have mistakes"):
         at(right, wrong, "--at=23:30")
     for words, what in ((["--at=soon"], "is no time"), (["--at=23:30", "--stop-by=x"], "is no time")):
-        with pytest.raises(UserError, match=what):
+        with pytest.raises(UsageError, match=what):
             at(right, *words)
     assert windows.tasks == {}
     assert at(right, wrong, "--at=23:30", "--skip-bad") == 0

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
-from lorabake.errors import UserError
+from lorabake.errors import UsageError
 
 CLOCK = re.compile(r"(\d{1,2})(?:[:.](\d{2}))? ?([ap]m)?", re.IGNORECASE)
 DATED = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})[ T]+(\S.*)")
@@ -33,21 +33,21 @@ class Mark:
 
 
 def read_mark(text: str) -> Mark:
-    """Raises UserError for what Mark.text did not write."""
+    """Raises UsageError for what Mark.text did not write."""
     first, _, rest = text.partition("/")
     repeat, _, name = rest.partition("/")
     moment = _moment(first, "--scheduled") if name else None
     if not isinstance(moment, datetime):
-        raise UserError(f'--scheduled "{text}" is not what a task of ours says', todo="register it anew with --at")
+        raise UsageError(f'--scheduled "{text}" is not what a task of ours says', todo="register it anew with --at")
     return Mark(name, moment, repeat)
 
 
 def first_start(text: str, now: datetime, *, repeat: str = "once") -> datetime:
-    """When --at TEXT is for the first time; a time that is past today means tomorrow. Raises UserError for no time, or a past date."""
+    """When --at TEXT is for the first time; a time that is past today means tomorrow. Raises UsageError for no time, or a past date."""
     moment = _moment(text, "--at")
     if isinstance(moment, datetime):
         if moment <= now:
-            raise UserError(f'--at "{text}" is past: it is {now:%Y-%m-%d %H:%M}', allowed=ALLOWED, todo="--at 23:30 is the next 23:30")
+            raise UsageError(f'--at "{text}" is past: it is {now:%Y-%m-%d %H:%M}', allowed=ALLOWED, todo="--at 23:30 is the next 23:30")
         start = moment
     else:
         start = _next(moment, now)
@@ -75,7 +75,7 @@ def latest_start(mark: Mark, now: datetime) -> datetime:
 
 
 def end_after(start: datetime, text: str) -> datetime:
-    """The first --stop-by TEXT after `start`; one with a date is that moment, past or not. Raises UserError for no time."""
+    """The first --stop-by TEXT after `start`; one with a date is that moment, past or not. Raises UsageError for no time."""
     moment = _moment(text, "--stop-by")
     return moment if isinstance(moment, datetime) else _next(moment, start)
 
@@ -84,9 +84,9 @@ def window_end(start: datetime, text: str, *, repeat: str) -> datetime:
     """The same for a run that is being registered: a date must be after the start, and cannot be repeated."""
     end = end_after(start, text)
     if end <= start:
-        raise UserError(f'--stop-by "{text}" is before the start, {start:%Y-%m-%d %H:%M}', allowed="--stop-by 07:00 is the next 07:00")
+        raise UsageError(f'--stop-by "{text}" is before the start, {start:%Y-%m-%d %H:%M}', allowed="--stop-by 07:00 is the next 07:00")
     if repeat != "once" and isinstance(_moment(text, "--stop-by"), datetime):
-        raise UserError(f'--stop-by "{text}" is one day only, and the task is to repeat', allowed="--stop-by 07:00")
+        raise UsageError(f'--stop-by "{text}" is one day only, and the task is to repeat', allowed="--stop-by 07:00")
     return end
 
 
@@ -114,13 +114,13 @@ def _moment(text: str, word: str) -> time | datetime:
     dated = DATED.fullmatch(typed)
     clock = _clock(dated[4] if dated else typed)
     if clock is None:
-        raise UserError(f'{word} "{text}" is no time', allowed=ALLOWED)
+        raise UsageError(f'{word} "{text}" is no time', allowed=ALLOWED)
     if not dated:
         return clock
     try:
         return datetime.combine(datetime(int(dated[1]), int(dated[2]), int(dated[3])), clock)
     except ValueError as error:
-        raise UserError(f'{word} "{text}" is no day of the calendar', allowed=ALLOWED) from error
+        raise UsageError(f'{word} "{text}" is no day of the calendar', allowed=ALLOWED) from error
 
 
 def _clock(text: str) -> time | None:

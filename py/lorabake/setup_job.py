@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from lorabake import console, environment, paths, venvs
+from lorabake import console, environment, paths, shortcuts, venvs
 
 SEEN = "_tried.json"  # in an environment: what was there when everything in it was last imported
 NETWORK = "this folder is on the network: it works, but every start loads its programs from there; a folder on this PC is far quicker"
@@ -19,6 +19,8 @@ NETWORK = "this folder is on the network: it works, but every start loads its pr
 
 def main(options: argparse.Namespace) -> int:
     """Do what was asked; the exit code."""
+    if options.shortcuts:
+        shortcuts.desktop()  # before anything is set up
     if options.check or options.fix:
         return check(options)
     if options.update or options.version or options.rollback or options.forget_previous:

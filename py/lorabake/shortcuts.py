@@ -46,7 +46,7 @@ def place(folder: Path, root: Path, job: str, *, read: Callable[[Path], Link | N
 
 def make(root: Path, python: str) -> list[Path]:
     """Put the shortcuts on the desktop, or bring ours up to date. Raises UserError."""
-    folder = _desktop()
+    folder = desktop()
     made = []
     for job in NAMES:
         path = place(folder, root, job)
@@ -62,7 +62,7 @@ def make(root: Path, python: str) -> list[Path]:
 
 def remove(root: Path) -> list[Path]:
     """Take away the shortcuts that this lorabake made, wherever on the desktop the user has renamed them; others' stay."""
-    ours = [path for path in sorted(_desktop().glob("*.lnk")) if is_ours(shell_links.read(path), root)]
+    ours = [path for path in sorted(desktop().glob("*.lnk")) if is_ours(shell_links.read(path), root)]
     for path in ours:
         path.unlink()
     return ours
@@ -80,7 +80,8 @@ def refresh(root: Path, python: str) -> None:
                 shell_links.write(path, wanted)
 
 
-def _desktop() -> Path:
+def desktop() -> Path:
+    """This user's desktop folder. Raises UserError where there is none."""
     if sys.platform != "win32":
         raise UserError(ABSENT)
     folder = shell_links.desktop()
