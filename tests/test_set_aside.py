@@ -112,7 +112,7 @@ def test_what_cannot_be_moved_stays_with_its_caption_and_the_rest_goes(folder, m
             raise PermissionError(13, "another program has it open")
         rename(path, target)
 
-    monkeypatch.setattr("pathlib.Path.rename", lambda path, target: busy(path, target))
+    monkeypatch.setattr("lorabake.paths.move", lambda path, target: busy(path, target))
     chosen = {folder / "5_猫" / "a.png", folder / "5_猫" / "c.png", folder / "5_猫" / "c.jpg"}
     made = set_aside.moves(chosen, tag_files.read_all(folder), set_aside.rejected(folder))
     (problem,) = set_aside.carry_out(folder, made, "test")
@@ -134,7 +134,7 @@ def test_what_was_ended_in_the_middle_is_taken_back_too(folder, monkeypatch):
         done.append(path)
         rename(path, target)
 
-    monkeypatch.setattr("pathlib.Path.rename", lambda path, target: ends(path, target))
+    monkeypatch.setattr("lorabake.paths.move", lambda path, target: ends(path, target))
     chosen = {folder / "5_猫" / name for name in ("a.png", "c.png", "c.jpg")}
     with pytest.raises(KeyboardInterrupt):
         set_aside.carry_out(folder, set_aside.moves(chosen, tag_files.read_all(folder), set_aside.rejected(folder)), "test")

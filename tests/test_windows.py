@@ -89,8 +89,8 @@ def test_a_right_click_bakes_the_demo(house):
 
     letter = RIGHT_CLICK.format(of_windows(house / "train.ps1"))
     click = house.parent / "click.bat"
-    click.write_text(f'@chcp 1252 >nul\r\n@powershell.exe -Command "{letter}"\r\n', encoding="cp1252", newline="")
-    with Terminal([*tools.windows(), "cmd.exe", "/c", of_windows(click)], cwd=house) as window:
+    click.write_text('@chcp 1252 >nul\r\n@powershell.exe -Command "%LETTER%"\r\n', encoding="ascii", newline="")
+    with Terminal([*tools.windows(), f"LETTER={letter}", "cmd.exe", "/c", of_windows(click)], cwd=house) as window:
         window.expect("Which profile?", timeout_s=START_LIMIT_S)
         window.expect(">", timeout_s=30)
         number = re.search(r"(\d+)\s+demo\b", window.text())

@@ -40,8 +40,8 @@ def count_down(action: str, *, seconds: int = COUNT_DOWN_S, pause: Callable[[flo
     """False when it was taken back: by a key in the console, by Ctrl-C, or by the file `stop` beside train.ps1."""
     STOP_FILE.unlink(missing_ok=True)
     live = asking.at_console()
-    console.say(f"the PC {WORDS[action]} in {seconds} s; {'Enter, Ctrl-C or ' if live else ''}the file {STOP_FILE} takes it back")
     try:
+        console.say(f"the PC {WORDS[action]} in {seconds} s; {'Enter, Ctrl-C or ' if live else ''}the file {STOP_FILE} takes it back")
         for left in range(seconds, 0, -1):
             if live:
                 console.rewrite(f"{left} s")
