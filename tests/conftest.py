@@ -6,6 +6,8 @@ import pytest
 
 import windows_house
 
+BARE = ("test_windows_front.py", "test_windows_offline.py", "test_windows_releases.py")  # need no environment on Windows
+
 # A shell that starts tests in its background has Ctrl-C ignored in them and in every program that they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,13 +22,14 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests stay in one process, because they share what they made; all of Windows' in one more, because they share a house."""
+    """A file's tests stay in one process, because they share what they made; so do those of Windows that share an environment."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.split("::")[0]
-            return "windows" if "/test_windows" in file else file
+            name = file.rpartition("/")[2]
+            return file if not name.startswith("test_windows") else "windows, bare" if name in BARE else "windows"
 
     return ByFile(config, log)
 
