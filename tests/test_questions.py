@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import asked
+import rubbish
 from lorabake import new_answers, questions, settings
 from lorabake.kinds import Wrong, whole
 from lorabake.questions import Sheet, all_questions, as_raw, raw_of, to_ask, understood
@@ -105,25 +106,7 @@ def test_what_is_typed(dotted, typed, found):
     assert value(dotted, typed) == found
 
 
-RUBBISH = [
-    "x" * 10_000,
-    "\0",
-    "\U0001f600",
-    "[",
-    "{a: b",
-    "[1, 2",
-    "- a",
-    "!!python/object:x",
-    "&a *a",
-    "%",
-    "'",
-    '"',
-    "\ud800",
-    "nan",
-    "-1",
-    "1e999",
-    "[[[[",
-]
+RUBBISH = [*rubbish.RUBBISH, "[1, 2", "1e999", "[[[["]
 
 
 @pytest.mark.parametrize("typed", RUBBISH, ids=range(len(RUBBISH)))

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 
@@ -11,8 +10,9 @@ import pytest
 
 import test_builder_real as real
 import tools
+import windows_house
 from lorabake import paths, venvs
-from windows_house import WITH_PYTHON, of_windows
+from windows_house import of_windows
 
 pytestmark = pytest.mark.windows
 PYTHON = r"C:\Python\python.exe" if os.name == "posix" else sys.executable
@@ -53,18 +53,7 @@ def house(tmp_path_factory):
 
 def start(house, what, *variables):
     words = [PYTHON, of_windows(house / "driver.py"), of_windows(paths.ROOT / "py"), of_windows(house), what]
-    variables = [*WITH_PYTHON, *variables] if os.name == "posix" else []
-    return subprocess.run(
-        [*tools.windows(), *variables, *words],
-        cwd=house,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return windows_house.start(house, *words, limit_s=LIMIT_S, variables=variables)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sets pip up by variables of the small Windows")

@@ -88,7 +88,7 @@ def build(place: Place, *, torch: str | None = None, stack: str | None = None) -
             console.say(f"checking the environment {env.name}")
             dlls.mend(env, place.stack, log=new_log, temp=temp_folder(place.root), thorough=False)
             reason = torch_due(str(venvs.read_stamp(env).get("row")), choice)
-            damage = "" if reason else damaged(env)
+            damage = "" if reason else installer.damage(env, SET_CODE)
             if not reason and not damage:
                 restamp(env, asked=asked)
                 return env
@@ -119,7 +119,7 @@ def finished(place: Place, choice: torch_builds.Choice, reason: str) -> Path | N
     for env in reversed(venvs.numbered(place.root)):
         if env == venvs.current(place.root) or venvs.stack_of(env, place.stack) != place.stack or venvs.why_not(env, place.stack):
             continue
-        if not torch_due(str(venvs.read_stamp(env).get("row")), choice) and not damaged(env):
+        if not torch_due(str(venvs.read_stamp(env).get("row")), choice) and not installer.damage(env, SET_CODE):
             console.say(f"{kept.described(env, place.stack)} is here already and is used ({reason})")
             return env
     return None
@@ -134,18 +134,6 @@ def make_new(place: Place, choice: torch_builds.Choice, reason: str, *, asked: s
     if choice.warning:
         console.say(f"  warning: {choice.warning}")
     return make(place, choice, asked=asked)
-
-
-def damaged(env: Path) -> str:
-    """Why a stamped environment must be replaced though its set is right: files or imports are broken. '' when it is whole."""
-    broken = installer.broken_packages(env)
-    if broken:
-        return f"{env.name} is damaged: {', '.join(info.name.split('-')[0] for info in broken[:5])}"
-    try:
-        installer.imported(venvs.python_of(env), SET_CODE)
-    except UserError as error:
-        return f"{env.name} is damaged: {error.what}"
-    return ""
 
 
 def torch_due(row: str, choice: torch_builds.Choice) -> str:

@@ -216,6 +216,18 @@ def imported(python: Path, code: str, *, offline: bool = True) -> str:
     raise UserError(f"it does not import: {complaint[-1].strip()}", where=str(python), todo="start again")
 
 
+def damage(env: Path, code: str) -> str:
+    """Why an environment is not whole: files of packages are gone, or its Python does not run `code` (see `imported`). '' when it is."""
+    broken = broken_packages(env)
+    if broken:
+        return f"{env.name} is damaged: {', '.join(info.name.split('-')[0] for info in broken[:5])}"
+    try:
+        imported(venvs.python_of(env), code)
+    except UserError as error:
+        return f"{env.name} is damaged: {error.what}"
+    return ""
+
+
 def broken_packages(env: Path) -> list[Path]:
     """The .dist-info folders whose files are not all there with their sizes: what a killed pip, a full disk or a virus scanner leaves."""
     library = venvs.library_of(env)

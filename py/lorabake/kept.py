@@ -54,17 +54,7 @@ def switch(root: Path, env: Path, *, keep: Path | None) -> None:
 
 def trouble(env: Path, stack: Path) -> str:
     """Why a kept environment cannot be gone back to, '' when it can. Takes a second: its files' sizes, and a start of its Python."""
-    reason = venvs.why_not(env, stack)
-    if reason:
-        return reason
-    broken = installer.broken_packages(env)
-    if broken:
-        return f"{env.name} is damaged: {', '.join(info.name.split('-')[0] for info in broken[:5])}"
-    try:
-        installer.imported(venvs.python_of(env), RUNS_CODE)
-    except UserError as error:
-        return f"{env.name} is damaged: {error.what}"
-    return ""
+    return venvs.why_not(env, stack) or installer.damage(env, RUNS_CODE)
 
 
 def roll_back(root: Path, stack: Path) -> Path:
